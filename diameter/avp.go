@@ -1,0 +1,106 @@
+package diameter
+
+import (
+	"encoding/binary"
+	"iter"
+)
+
+// AVP flag bits (RFC 6733 §4.1). The P bit (0x20) is never sent and ignored.
+const (
+	AVPVendor    uint8 = 0x80
+	AVPMandatory uint8 = 0x40
+)
+
+// Attribute names an AVP: code and vendor together, with the flag bits a sender
+// sets.
+type Attribute struct {
+	Code   uint32
+	Vendor uint32 // 0: IETF
+	Flags  uint8
+}
+
+// AVP is one AVP in place: Data and Raw alias the message.
+type AVP struct {
+	Code   uint32
+	Vendor uint32
+	Flags  uint8
+	Data   []byte
+	Raw    []byte // header and data, without padding
+}
+
+// Is reports whether the AVP is of that attribute: same code and same vendor.
+func (a AVP) Is(t Attribute) bool { return a.Code == t.Code && a.Vendor == t.Vendor }
+
+// Uint32 returns the value of a validated Unsigned32, Enumerated or Time AVP,
+// 0 when the length is wrong.
+func (a AVP) Uint32() uint32 {
+	if len(a.Data) != 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(a.Data)
+}
+
+// Uint64 returns the value of a validated Unsigned64 or Integer64 AVP.
+func (a AVP) Uint64() uint64 {
+	if len(a.Data) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(a.Data)
+}
+
+// Text returns the data as a string (a copy).
+func (a AVP) Text() string { return string(a.Data) }
+
+// Group iterates the members of a grouped AVP.
+func (a AVP) Group() iter.Seq[AVP] { return Walk(a.Data) }
+
+// Find returns the first member of that attribute in a grouped AVP.
+func (a AVP) Find(t Attribute) (AVP, bool) { return Find(a.Data, t) }
+
+// Walk iterates the AVPs in b without copying. It stops at the first AVP whose
+// length does not fit; Validate has reported that before anybody relies on it.
+func Walk(b []byte) iter.Seq[AVP] {
+	return func(yield func(AVP) bool) {
+		for len(b) > 0 {
+			a, n, ok := next(b)
+			if !ok || !yield(a) {
+				return
+			}
+			b = b[n:]
+		}
+	}
+}
+
+// Find returns the first AVP of that attribute in b.
+func Find(b []byte, t Attribute) (AVP, bool) {
+	for a := range Walk(b) {
+		if a.Is(t) {
+			return a, true
+		}
+	}
+	return AVP{}, false
+}
+
+// next reads the AVP at the start of b and how many octets it takes with its
+// padding. Missing padding behind the very last AVP is tolerated here and
+// refused by Validate.
+func next(b []byte) (AVP, int, bool) {
+	if len(b) < 8 {
+		return AVP{}, 0, false
+	}
+	a := AVP{Code: binary.BigEndian.Uint32(b), Flags: b[4]}
+	length, head := int(b[5])<<16|int(b[6])<<8|int(b[7]), 8
+	if a.Flags&AVPVendor != 0 {
+		head = 12
+	}
+	if length < head || length > len(b) {
+		return AVP{}, 0, false
+	}
+	if head == 12 {
+		a.Vendor = binary.BigEndian.Uint32(b[8:])
+	}
+	a.Data, a.Raw = b[head:length:length], b[:length:length]
+	return a, min(padded(length), len(b)), true
+}
+
+func padded(n int) int { return (n + 3) &^ 3 }
