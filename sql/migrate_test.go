@@ -1,0 +1,207 @@
+package sql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"gygate/sql"
+	"gygate/sql/sqltest"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(sqltest.Run(m, func() error { return goleak.Find() }))
+}
+
+func TestDatabaseIsMigratedAndFresh(t *testing.T) {
+	for range 2 { // what the first leaves, the second must not see
+		conn := connect(t, sqltest.Database(t))
+		if err := sql.CheckVersion(t.Context(), conn); err != nil {
+			t.Fatal(err)
+		}
+		var accounts int
+		if err := conn.QueryRow(t.Context(), "select count(*) from account").Scan(&accounts); err != nil || accounts != 0 {
+			t.Fatalf("fresh database has %d accounts (%v)", accounts, err)
+		}
+		exec(t, conn, "insert into account (bucket, id, currency) values (1, 1, 978)")
+	}
+}
+
+func TestMigrateFromEmptyAndAgain(t *testing.T) {
+	dsn := emptyDatabase(t)
+	from, to, err := sql.Migrate(t.Context(), dsn)
+	if err != nil || from != 0 || to < 1 {
+		t.Fatalf("from empty: %d to %d, %v", from, to, err)
+	}
+	again, same, err := sql.Migrate(t.Context(), dsn)
+	if err != nil || again != to || same != to {
+		t.Fatalf("again: %d to %d, %v; want %d to %d", again, same, err, to, to)
+	}
+}
+
+func TestMigrateConcurrently(t *testing.T) {
+	dsn := emptyDatabase(t)
+	var starts sync.WaitGroup
+	errs := make([]error, 3)
+	for i := range errs {
+		starts.Go(func() { _, _, errs[i] = sql.Migrate(t.Context(), dsn) })
+	}
+	starts.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if err := sql.CheckVersion(t.Context(), connect(t, dsn)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCheckVersionNamesTheRemedy(t *testing.T) {
+	dsn := emptyDatabase(t)
+	conn := connect(t, dsn)
+	wantVersionError(t, sql.CheckVersion(t.Context(), conn), "gygate migrate")
+
+	if _, _, err := sql.Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, conn, "insert into goose_db_version (version_id, is_applied) values (9999, true)")
+	wantVersionError(t, sql.CheckVersion(t.Context(), conn), "install the newer gygate")
+	_, _, err := sql.Migrate(t.Context(), dsn)
+	wantVersionError(t, err, "install the newer gygate")
+}
+
+func wantVersionError(t *testing.T, err error, remedy string) {
+	t.Helper()
+	if !errors.Is(err, sql.ErrVersion) || !strings.Contains(err.Error(), remedy) {
+		t.Errorf("got %v, want ErrVersion naming %q", err, remedy)
+	}
+}
+
+// Row-local truths are constraints: each of these rows must be refused.
+func TestConstraints(t *testing.T) {
+	conn := connect(t, sqltest.Database(t))
+	exec(t, conn, "insert into account (bucket, id, currency) values (7, 1, 978)")
+	exec(t, conn, "insert into balance (bucket, account, id, unit, amount, frozen) values (7, 1, 1, 4, 100, 40)")
+	exec(t, conn, "insert into identity values (0, '861380001', 7, 1)")
+	const session = `insert into session (bucket, key, sub, account, session_id, service, client_host, client_realm,
+		client_relay, client_state, opened_at, deadline, due, closed_at, targets, outcomes, served_top, served_bits)
+		values (7, gen_random_uuid(), 0, 1, 's', 'x', 'h', 'r', '', 0, now(), now() + '1 h', now() + '%s', now() + '%s', '', '', 0, 0)`
+	exec(t, conn, fmt.Sprintf(session, "1 h", "1 h"))
+
+	for name, statement := range map[string]string{
+		"frozen above amount":         "update balance set frozen = 101",
+		"amount below frozen":         "update balance set amount = 39",
+		"frozen below zero":           "update balance set frozen = -1",
+		"balance without account":     "insert into balance (bucket, account, unit, amount) values (7, 2, 4, 0)",
+		"balance of no unit":          "insert into balance (bucket, account, unit, amount) values (7, 1, 0, 0)",
+		"freeze of nothing":           "insert into session_freeze values (7, gen_random_uuid(), 0, '', 1, 0)",
+		"freeze below zero":           "insert into session_freeze values (7, gen_random_uuid(), 0, '', 1, -5)",
+		"bucket 1024":                 "insert into account (bucket, id, currency) values (1024, 2, 978)",
+		"debt below zero":             "update account set debt = -1",
+		"threshold below zero":        "update account set threshold = -1",
+		"validity ends at its start":  "update account set valid_from = '2026-01-01', valid_until = '2026-01-01'",
+		"lost by nobody":              "update account set lost_since = now()",
+		"blocked without reason":      "update account set blocked_since = now(), blocked_by = 'x'",
+		"identity twice":              "insert into identity values (0, '861380001', 7, 1)",
+		"identity of no account":      "insert into identity values (0, '861380002', 7, 2)",
+		"identity kind 5":             "insert into identity values (5, '861380003', 7, 1)",
+		"due after deadline":          fmt.Sprintf(session, "61 min", "1 h"),
+		"closed before opened":        fmt.Sprintf(session, "1 h", "-1 s"),
+		"credit of nothing":           "insert into credit values ('k', 7, 1, 1, 0, 0, 'top-up', 'x', now())",
+		"debt paid above credit":      "insert into credit values ('k', 7, 1, 1, 5, 6, 'top-up', 'x', now())",
+		"more reversed than debited":  "insert into event_debit values (7, 't', 1, now(), '{1}', '{5}', 5, 6, 4, 5)",
+		"debit parts of two lengths":  "insert into event_debit values (7, 't', 1, now(), '{1}', '{5,6}', 5, 0, 4, 5)",
+		"journal debits less than 0":  "insert into journal values (7, 1, now(), 1, 1, 'step', null, null, 0, 1, 0, '', 0, 0, -1, 0, 0, 0, 0, 0, 0)",
+		"journal balance less than 0": "insert into journal values (7, 1, now(), 1, 1, 'step', null, null, 0, 1, 0, '', 0, 0, 0, 0, 0, 0, 0, -1, 0)",
+		"second meta row":             "insert into meta default values",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := conn.Exec(t.Context(), statement); err == nil {
+				t.Errorf("the database accepted it")
+			} else if code := sqlState(err); !strings.HasPrefix(code, "23") {
+				t.Errorf("refused with %s, want an integrity violation (class 23): %v", code, err)
+			}
+		})
+	}
+}
+
+func TestJournalPartitions(t *testing.T) {
+	conn := connect(t, sqltest.Database(t))
+	const row = `insert into journal (bucket, account, at, balance, kind, sub, type, number, target, rating_group, used,
+		debited, refunded, reserved, credited, overrun, amount_after, frozen_after, credit_source)
+		values (1, 1, now() + $1::interval, 5, $2, 0, 0, 0, '', 0, 0, $3, 0, 0, $4, 0, 0, 0, $5)`
+	count := func(table string) (n int) {
+		t.Helper()
+		if err := conn.QueryRow(t.Context(), "select count(*) from "+table).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+
+	// Without a partition of its month a row lands in the default one, and moves
+	// when the partition is made.
+	exec(t, conn, row, "150 days", "step", 7, 0, "")
+	if n := count("journal_default"); n != 1 {
+		t.Fatalf("%d rows in the default partition, want 1", n)
+	}
+	if n := count("(select journal_add_months(6) n) x where n >= 2"); n != 1 {
+		t.Errorf("journal_add_months(6) did not create the months 4 to 6")
+	}
+	if n := count("journal_default"); n != 0 {
+		t.Errorf("%d rows left in the default partition", n)
+	}
+	if n := count("(select journal_add_months(6) n) x where n = 0"); n != 1 {
+		t.Errorf("journal_add_months is not repeatable")
+	}
+
+	// Dropped months leave their sums behind.
+	exec(t, conn, row, "0", "credit", 0, 100, "opening")
+	exec(t, conn, row, "0", "step", 30, 0, "")
+	exec(t, conn, row, "40 days", "credit", 0, 3, "reversal")
+	exec(t, conn, "select journal_drop_before(now() + '100 days')")
+	if n := count("journal"); n != 1 {
+		t.Errorf("%d journal rows left, want the one of the month that is not over", n)
+	}
+	if n := count("closing where account = 1 and balance = 5 and credited = 103 and debited = 30 and reversed = 3"); n != 1 {
+		t.Errorf("the closing does not hold the sums of the dropped months")
+	}
+}
+
+func sqlState(err error) string {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		return state.SQLState()
+	}
+	return ""
+}
+
+// emptyDatabase is a database without any schema.
+func emptyDatabase(t *testing.T) (dsn string) {
+	t.Helper()
+	dsn = sqltest.Database(t)
+	exec(t, connect(t, dsn), "drop schema public cascade; create schema public")
+	return dsn
+}
+
+func connect(t *testing.T, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+func exec(t *testing.T, conn *pgx.Conn, statement string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
