@@ -1,0 +1,124 @@
+package peer
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"gygate/diameter"
+)
+
+// capabilities is what a CER or CEA says of its sender.
+type capabilities struct {
+	host, realm   string
+	stateID       uint32
+	creditControl bool // application 4, at top level or vendor-specific
+	relay         bool
+	security      bool // In-band security is named at all
+	plain         bool // and doing without it is
+}
+
+// readCapabilities reads a validated CER or CEA. The Vendor-Id of a
+// Vendor-Specific-Application-Id plays no part.
+func readCapabilities(m diameter.Message) capabilities {
+	var c capabilities
+	for a := range m.AVPs() {
+		switch {
+		case a.Is(diameter.OriginHost):
+			c.host = a.Text()
+		case a.Is(diameter.OriginRealm):
+			c.realm = a.Text()
+		case a.Is(diameter.OriginStateID):
+			c.stateID = a.Uint32()
+		case a.Is(diameter.VendorSpecificApplicationID):
+			for member := range a.Group() {
+				c.application(member)
+			}
+		case a.Is(diameter.InbandSecurityID):
+			c.security, c.plain = true, c.plain || a.Uint32() == 0
+		default:
+			c.application(a)
+		}
+	}
+	return c
+}
+
+func (c *capabilities) application(a diameter.AVP) {
+	auth := a.Is(diameter.AuthApplicationID)
+	c.creditControl = c.creditControl || auth && a.Uint32() == diameter.AppCreditControl
+	c.relay = c.relay || (auth || a.Is(diameter.AcctApplicationID)) && a.Uint32() == diameter.AppRelay
+}
+
+// common reports whether a request can pass between the two nodes.
+func (c *capabilities) common() bool { return c.creditControl || c.relay }
+
+// check returns why a connection that is secured or not cannot open, nil when it
+// can.
+func (c *capabilities) check(secured bool) *diameter.Error {
+	switch {
+	case c.security && !c.plain && !secured:
+		return &diameter.Error{Code: diameter.NoCommonSecurity, Text: "in-band security is not supported"}
+	case !c.common():
+		return &diameter.Error{Code: diameter.NoCommonApplication, Text: "only application 4 (credit control) is served"}
+	}
+	return nil
+}
+
+// admission is the decision about a peer before it is open.
+type admission struct {
+	rule   *PeerRule
+	reason string // why it is refused; "" when it is not
+	remedy string // the configuration line that would admit it
+}
+
+// admit looks a peer up in the list: by identity, then by source address, then by
+// certificate. rules is keyed by folded identity.
+func admit(rules map[string]*PeerRule, unknown Policy, host string, addr netip.Addr, state *tls.ConnectionState) admission {
+	rule := rules[foldIdentity(host)]
+	remedy := fmt.Sprintf("peers: - {host: %s, addresses: [%s]}", scalar(host), netip.PrefixFrom(addr, addr.BitLen()))
+	name := host
+	switch {
+	case rule == nil && unknown != Open:
+		return admission{reason: "its Origin-Host is not in the list of peers", remedy: remedy}
+	case rule != nil && len(rule.Addresses) == 0 && state == nil:
+		return admission{reason: "its entry names no source address and the connection has no TLS", remedy: remedy}
+	case rule != nil && len(rule.Addresses) > 0 && !contains(rule.Addresses, addr):
+		return admission{reason: "its source address is not one of its entry's", remedy: remedy}
+	case rule != nil && rule.CertificateName != "":
+		name = rule.CertificateName
+	}
+	if state != nil && !certificateNames(*state, name) {
+		remedy = fmt.Sprintf("a client certificate that names %s, or certificate_name in its entry", name)
+		return admission{reason: "its certificate names another", remedy: remedy}
+	}
+	return admission{rule: rule}
+}
+
+// scalar is a stranger's Origin-Host as it can stand in a YAML file and a log.
+func scalar(host string) string {
+	if validIdentity(host) {
+		return host
+	}
+	return strconv.Quote(host[:min(len(host), identityMax)])
+}
+
+func contains(prefixes []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// tlsState returns the state of a connection after its handshake, nil for a plain
+// one.
+func tlsState(nc net.Conn) *tls.ConnectionState {
+	if t, ok := nc.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		return &state
+	}
+	return nil
+}

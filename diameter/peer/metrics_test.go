@@ -1,0 +1,83 @@
+package peer
+
+import (
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"gygate/diameter"
+)
+
+func TestMetrics(t *testing.T) {
+	reader := sdk.NewManualReader()
+	provider := sdk.NewMeterProvider(sdk.WithReader(reader))
+	before := otel.GetMeterProvider()
+	otel.SetMeterProvider(provider)
+	t.Cleanup(func() { otel.SetMeterProvider(before) })
+
+	_, address := startServer(t, echo, nil)
+	c := startClient(t, nil, Endpoint{Address: address})
+	waitOpen(t, c)
+	for range 3 {
+		a, err := c.Do(within(t, 10*time.Second), ask(request{}))
+		if err != nil || a.From.StateID != ocs.OriginStateID {
+			t.Fatalf("%+v %v", a.From, err)
+		}
+	}
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		name   string
+		labels []attribute.KeyValue
+		value  int64
+	}{
+		{"diameter.messages", []attribute.KeyValue{attribute.String("role", "server"), attribute.String("direction", "in"),
+			attribute.String("command", "CCR"), attribute.String("result_code", "")}, 3},
+		{"diameter.messages", []attribute.KeyValue{attribute.String("role", "client"), attribute.String("direction", "in"),
+			attribute.String("command", "CCA"), attribute.String("result_code", "2001")}, 3},
+		{"diameter.peers", []attribute.KeyValue{attribute.String("role", "client"), attribute.String("state", "OKAY")}, 1},
+		{"diameter.peers", []attribute.KeyValue{attribute.String("role", "server"), attribute.String("state", "OKAY")}, 1},
+		{"diameter.queue", []attribute.KeyValue{attribute.String("role", "server")}, 0},
+		{"diameter.pending", []attribute.KeyValue{attribute.String("role", "client")}, 0},
+	} {
+		if got, ok := measured(all, want.name, attribute.NewSet(want.labels...)); !ok || got != want.value {
+			t.Errorf("%s %v is %d (%t), want %d", want.name, want.labels, got, ok, want.value)
+		}
+	}
+}
+
+func measured(all metricdata.ResourceMetrics, name string, labels attribute.Set) (int64, bool) {
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			var points []metricdata.DataPoint[int64]
+			switch data := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				points = data.DataPoints
+			case metricdata.Gauge[int64]:
+				points = data.DataPoints
+			}
+			for _, p := range points {
+				if m.Name == name && p.Attributes.Equals(&labels) {
+					return p.Value, true
+				}
+			}
+		}
+	}
+	return 0, false
+}
+
+func TestSeriesAreBounded(t *testing.T) {
+	m := newMetrics("server")
+	for code := range diameter.ResultCode(10 * seriesMax) {
+		m.labels(series{command: diameter.CmdCreditControl, result: code})
+	}
+	if n := m.count.Load(); n > seriesMax {
+		t.Errorf("%d series", n)
+	}
+}

@@ -1,0 +1,224 @@
+package peer
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"gygate/diameter"
+)
+
+// reply is what ends the wait for an answer: the answer, or why none will come.
+type reply struct {
+	message diameter.Message
+	err     error
+}
+
+// pending is the table of one connection's requests without an answer, by
+// Hop-by-Hop Identifier (RFC 6733 §3, §5.5.4).
+type pending struct {
+	max int
+
+	mu     sync.Mutex
+	hop    uint32 // last identifier drawn; starts at random
+	calls  map[uint32]chan reply
+	usable bool // the watchdog is content with the link
+	barred bool // for good: the connection is being taken down
+	empty  chan struct{}
+}
+
+func newPending(max int) *pending {
+	return &pending{max: max, hop: rand.Uint32(), calls: map[uint32]chan reply{}}
+}
+
+// add registers a request and returns its Hop-by-Hop Identifier and where the
+// reply will arrive, exactly once.
+func (p *pending) add() (uint32, chan reply, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.barred || !p.usable:
+		return 0, nil, errNotSent
+	case len(p.calls) >= p.max:
+		return 0, nil, ErrPendingFull
+	}
+	hop, answer := p.draw(), make(chan reply, 1)
+	p.calls[hop] = answer
+	return hop, answer, nil
+}
+
+// identifier draws a Hop-by-Hop Identifier for a request that is matched
+// elsewhere: the watchdog's and the disconnection's.
+func (p *pending) identifier() uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.draw()
+}
+
+func (p *pending) draw() uint32 {
+	for {
+		p.hop++
+		if _, used := p.calls[p.hop]; !used && p.hop != 0 {
+			return p.hop
+		}
+	}
+}
+
+// settle hands an answer to the request it belongs to; false when nobody waits
+// for it any more.
+func (p *pending) settle(m diameter.Message) bool {
+	answer, ok := p.take(m.HopByHop)
+	if ok {
+		answer <- reply{message: m}
+	}
+	return ok
+}
+
+// take removes a request; false when its reply is on the way or was given.
+func (p *pending) take(hop uint32) (chan reply, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	answer, ok := p.calls[hop]
+	if ok {
+		delete(p.calls, hop)
+		p.signalEmpty()
+	}
+	return answer, ok
+}
+
+// setUsable lets add take requests, or refuse them for now.
+func (p *pending) setUsable(usable bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.usable = usable
+}
+
+// bar lets add refuse requests from now on.
+func (p *pending) bar() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.barred = true
+}
+
+// takes reports whether add would take a request, were there room.
+func (p *pending) takes() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.usable && !p.barred
+}
+
+// fail ends every wait with err.
+func (p *pending) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for hop, answer := range p.calls {
+		delete(p.calls, hop)
+		answer <- reply{err: err}
+	}
+	p.signalEmpty()
+}
+
+// idle returns a channel that closes when no request is without an answer.
+func (p *pending) idle() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.empty == nil {
+		p.empty = make(chan struct{})
+	}
+	empty := p.empty
+	p.signalEmpty()
+	return empty
+}
+
+func (p *pending) signalEmpty() {
+	if len(p.calls) == 0 && p.empty != nil {
+		close(p.empty)
+		p.empty = nil
+	}
+}
+
+func (p *pending) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.calls)
+}
+
+// processing counts the requests of one connection that wait for our answer.
+type processing struct {
+	max int
+
+	mu      sync.Mutex
+	n       int
+	stopped bool
+	empty   chan struct{}
+}
+
+// add counts a request in; false when the connection takes none: too many are in
+// processing, or it is about to be taken down.
+func (p *processing) add() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped || p.n >= p.max {
+		return false
+	}
+	p.n++
+	return true
+}
+
+// done counts a request out.
+func (p *processing) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n--
+	p.signalEmpty()
+}
+
+// stop takes no more requests and returns a channel that closes when the last
+// one is answered.
+func (p *processing) stop() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	if p.empty == nil {
+		p.empty = make(chan struct{})
+	}
+	empty := p.empty
+	p.signalEmpty()
+	return empty
+}
+
+func (p *processing) signalEmpty() {
+	if p.n == 0 && p.empty != nil {
+		close(p.empty)
+		p.empty = nil
+	}
+}
+
+func (p *processing) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
+
+// endToEnd draws End-to-End Identifiers (RFC 6733 §3): the low 12 bits of the
+// second in the high bits, a count below. They stay unique for more than an hour
+// across restarts while fewer than 2^20 are drawn in a second.
+type endToEnd struct {
+	mu   sync.Mutex
+	last uint64 // second and count, not yet cut to 32 bits
+}
+
+func newEndToEnd() *endToEnd {
+	return &endToEnd{last: uint64(time.Now().Unix())<<20 | uint64(rand.N(1<<20))}
+}
+
+func (e *endToEnd) next() uint32 {
+	second := uint64(time.Now().Unix()) << 20
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.last = max(e.last+1, second)
+	if uint32(e.last) == 0 {
+		e.last++ // 0 stands for "draw one" in Request
+	}
+	return uint32(e.last)
+}
