@@ -1,0 +1,166 @@
+package gy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"gygate/diameter"
+	"gygate/diameter/peer"
+	"gygate/ocs"
+)
+
+// Submitter takes charging steps; *ocs.Engine does. Submit returns at once and
+// calls done exactly once.
+type Submitter interface {
+	Submit(s *ocs.Step, done func(ocs.Outcome))
+}
+
+// Server is the credit-control server of RFC 8506: a peer.Handler in front of
+// the charging engine. It expects requests that the peer has validated and
+// found to be for this node.
+type Server struct {
+	config  ServerConfig
+	engine  Submitter
+	metrics *telemetry
+	now     func() time.Time
+}
+
+// NewServer returns a server that charges with engine.
+func NewServer(config ServerConfig, engine Submitter) *Server {
+	config.Logger = orDiscard(config.Logger)
+	if config.Contexts == nil {
+		config.Contexts = DefaultContexts()
+	}
+	return &Server{config: config, engine: engine, metrics: newTelemetry("gygate.ccr")}
+}
+
+var _ peer.Handler = (*Server)(nil)
+
+// Serve charges one Credit-Control-Request. It returns before the answer is
+// ready; answer is called exactly once, whatever happens.
+func (s *Server) Serve(ctx context.Context, from peer.Remote, m diameter.Message, answer func([]byte)) {
+	x := &exchange{server: s, from: from, m: m, ccr: new(CCR), answer: answer, began: time.Now()}
+	defer x.rescue()
+	x.serve(ctx)
+}
+
+// exchange is one request on its way to its answer.
+type exchange struct {
+	server   *Server
+	from     peer.Remote
+	m        diameter.Message
+	ccr      *CCR
+	context  ContextConfig
+	span     trace.Span
+	began    time.Time
+	answer   func([]byte)
+	answered atomic.Bool
+}
+
+func (x *exchange) serve(ctx context.Context) {
+	if x.m.Command != diameter.CmdCreditControl {
+		x.fail(&diameter.Error{Code: diameter.CommandUnsupported, Text: fmt.Sprintf("command %d", x.m.Command)})
+		return
+	}
+	ccr, fault := ParseCCR(x.m)
+	x.ccr = ccr
+	if fault == nil && x.from.Strict {
+		fault = ccr.strictFault(x.m)
+	}
+	x.span = x.startSpan(ctx)
+	if fault != nil {
+		x.fail(fault)
+		return
+	}
+	step, refusal := x.step()
+	if refusal != "" {
+		x.finish(ocs.Outcome{Refusal: refusal})
+		return
+	}
+	x.server.engine.Submit(step, x.done)
+}
+
+// step maps the request; its trace context lets the engine's spans be siblings
+// below this one.
+func (x *exchange) step() (*ocs.Step, ocs.Refusal) {
+	service := contextName(x.ccr.ServiceContextID)
+	var known bool
+	if x.context, known = x.server.context(service); !known {
+		return nil, ocs.UnknownContext
+	}
+	step, refusal := x.ccr.step(x.from, service, x.context, time.Now())
+	if refusal == "" && x.span.SpanContext().IsSampled() {
+		step.Trace = x.span.SpanContext()
+	}
+	return step, refusal
+}
+
+// context finds what is served under a name.
+func (s *Server) context(name string) (ContextConfig, bool) {
+	if s.config.Tariff == nil {
+		c, ok := s.config.Contexts[name]
+		return c, ok
+	}
+	c := s.config.Tariff().Context(name)
+	if c == nil {
+		return ContextConfig{}, false
+	}
+	return contextOf(c), true
+}
+
+// done receives the outcome on a goroutine of the engine.
+func (x *exchange) done(o ocs.Outcome) {
+	defer x.rescue()
+	if o.Mismatch {
+		x.log(slog.LevelWarn, "a repeat differs from the request it repeats; answered with the stored outcome")
+	}
+	x.finish(o)
+}
+
+// frameUsual is room for an answer with two services, in octets.
+const frameUsual = 512
+
+func (x *exchange) finish(o ocs.Outcome) {
+	a := x.server.reply(x.ccr, x.m, x.context, o)
+	frame := make([]byte, 0, frameUsual)
+	x.send(a.Append(frame, x.m, x.server.config.Local), a.ResultCode, a.ErrorMessage)
+}
+
+// fail answers a fault of the bytes.
+func (x *exchange) fail(e *diameter.Error) {
+	x.send(diameter.ErrorAnswer(nil, x.m, e, x.server.config.Local), e.Code, e.Text)
+}
+
+// rescue turns a panic of the mapping into DIAMETER_UNABLE_TO_COMPLY, so that
+// one request that nobody thought of takes no connection and no other request
+// with it.
+func (x *exchange) rescue() {
+	if cause := recover(); cause != nil {
+		x.log(slog.LevelError, "panic while charging", "err", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		x.fail(&diameter.Error{Code: diameter.UnableToComply, Text: string(ocs.Internal)})
+	}
+}
+
+// send answers once; what comes after the first answer is dropped.
+func (x *exchange) send(frame []byte, code diameter.ResultCode, text string) {
+	if !x.answered.CompareAndSwap(false, true) {
+		return
+	}
+	x.answer(frame)
+	x.endSpan(code, text)
+	x.server.metrics.record(x.ccr.Type, code, time.Since(x.began))
+	if code == diameter.UnableToComply {
+		x.log(slog.LevelError, "charging refused internally", "result_code", uint32(code), "err", text)
+	}
+}
+
+func (x *exchange) log(level slog.Level, message string, more ...any) {
+	fixed := []any{"session", x.ccr.SessionID, "number", x.ccr.Number, "peer", x.from.Host}
+	x.server.config.Logger.Log(context.Background(), level, message, append(fixed, more...)...)
+}

@@ -1,0 +1,191 @@
+package gy
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gygate/diameter"
+	"gygate/diameter/peer"
+	"gygate/ocs"
+	"gygate/vpnlogic"
+)
+
+// Values of AVPs that change what a step is.
+const (
+	multipleServicesSupported uint32 = 1 // Multiple-Services-Indicator
+	reasonFinal               uint32 = uint32(vpnlogic.ReportFinal)
+)
+
+// step is the request as one charging step of a service. The refusal is what
+// the mapping itself finds wrong.
+func (r *CCR) step(from peer.Remote, service string, c ContextConfig, now time.Time) (*ocs.Step, ocs.Refusal) {
+	services := r.services()
+	verbs, ok := verbsOf(r.Type, r.action(), requested(services))
+	if !ok {
+		return nil, ocs.Internal
+	}
+	s := &ocs.Step{
+		SessionID:  r.SessionID,
+		SubSession: r.SubSession.Value,
+		Type:       r.Type,
+		Number:     r.Number,
+		Action:     r.action(),
+		Verbs:      verbs,
+		Payer:      r.payer(),
+		Service:    service,
+		Called:     r.Call.called(),
+		At:         r.EventTimestamp,
+		Client:     ocs.Client{Host: r.OriginHost, Realm: r.OriginRealm, Relay: from.Host, State: r.OriginStateID},
+		Items:      make([]ocs.Item, len(services)),
+		Content:    r.Content,
+	}
+	if s.At.IsZero() {
+		s.At = now
+	}
+	for i := range services {
+		s.Items[i] = services[i].item(c, r.Type != ocs.Terminate)
+	}
+	if group, ok := r.classGroup(from, services); ok {
+		s.Items[0].RatingGroup = group
+	}
+	if len(s.Payer) == 0 && (r.Type == ocs.Initial || r.Type == ocs.Event) {
+		return nil, ocs.NoIdentity
+	}
+	return s, ""
+}
+
+// action is Requested-Action, which counts in events only (conformance B-009).
+func (r *CCR) action() ocs.EventAction {
+	if r.Type != ocs.Event {
+		return 0
+	}
+	return ocs.EventAction(r.Action.Value)
+}
+
+// classGroup prices a VPN call by the class its VPN logic found, when the peer
+// is ours: the class is the VPN's word, the rating group its echo (conformance
+// C-102, C-103). A call is one service; a rating group that is none of a call's
+// stays what it is.
+func (r *CCR) classGroup(from peer.Remote, services []Service) (uint32, bool) {
+	if !from.Trusted || len(services) != 1 {
+		return 0, false
+	}
+	switch sent := services[0].RatingGroup; sent {
+	case Some(vpnlogic.RatingOnNet), Some(vpnlogic.RatingOffNet), Some(vpnlogic.RatingInternational), Optional[uint32]{}:
+	default:
+		return 0, false
+	}
+	group := vpnlogic.CallClass(r.Call.specific(SpecificClass)).RatingGroup()
+	return group, group != 0
+}
+
+func requested(services []Service) bool {
+	return slices.ContainsFunc(services, func(s Service) bool { return s.Requested.Present })
+}
+
+// item is what the request asks for one target. grant is false in a final
+// interrogation, where requested units are ignored (conformance B-074).
+func (s *Service) item(c ContextConfig, grant bool) ocs.Item {
+	item := ocs.Item{
+		Target:      s.target(),
+		RatingGroup: c.DefaultRatingGroup,
+		RefundToken: s.RefundInformation,
+		Final:       slices.Contains(s.Reasons, reasonFinal),
+	}
+	if s.RatingGroup.Present {
+		item.RatingGroup = s.RatingGroup.Value
+	}
+	if s.Requested.Present && grant {
+		units := s.Requested.Value.Units(c.Unit)
+		item.Requested, item.Currency = &units, currencyOf(s.Requested.Value)
+	}
+	for _, u := range s.Used {
+		item.Currency = sameCurrency(item.Currency, currencyOf(u.ServiceUnits))
+		item.Final = item.Final || u.Reason.Present && u.Reason.Value == reasonFinal
+		units := u.Units(c.Unit)
+		if units.Kind == ocs.Unspecified {
+			continue // an empty report is legal and reports nothing (B-085)
+		}
+		item.Used = append(item.Used, ocs.Usage{Units: units, Tariff: tariffChange(u.TariffChange)})
+	}
+	return item
+}
+
+// noCurrency is what no account has: ISO 4217 numbers have three digits.
+const noCurrency ocs.Currency = math.MaxUint16
+
+// currencyOf is the currency of CC-Money, 0 when there is none: the account's.
+func currencyOf(u ServiceUnits) ocs.Currency {
+	return ocs.Currency(min(u.Money.Value.Currency, uint32(noCurrency)))
+}
+
+// sameCurrency is the one currency of a target's money; two are none.
+func sameCurrency(a, b ocs.Currency) ocs.Currency {
+	switch {
+	case a == 0 || a == b:
+		return b
+	case b == 0:
+		return a
+	default:
+		return noCurrency
+	}
+}
+
+// tariffChange maps Tariff-Change-Usage (RFC 8506 §8.27). A value that does not
+// exist has been refused by validation; it counts as no statement.
+func tariffChange(v Optional[uint32]) ocs.TariffChange {
+	sides := [...]ocs.TariffChange{ocs.TariffBefore, ocs.TariffAfter, ocs.TariffIndeterminate}
+	if !v.Present || v.Value >= uint32(len(sides)) {
+		return ocs.TariffUnmarked
+	}
+	return sides[v.Value]
+}
+
+// target is the canonical name of what the service charges (ocs.Target):
+// rating group, then the service identifiers in ascending order.
+func (s *Service) target() ocs.Target {
+	var b strings.Builder
+	if s.RatingGroup.Present {
+		b.WriteString(strconv.FormatUint(uint64(s.RatingGroup.Value), 10))
+	}
+	ids := slices.Clone(s.Identifiers)
+	slices.Sort(ids)
+	for i, id := range slices.Compact(ids) {
+		b.WriteByte("/,"[min(i, 1)])
+		b.WriteString(strconv.FormatUint(uint64(id), 10))
+	}
+	return ocs.Target(b.String())
+}
+
+// service is the inverse of target: the rating group and service identifiers an
+// MSCC carries. A stored outcome may name a target that the repeat does not, so
+// the answer is made from the target alone.
+func service(t ocs.Target) (group Optional[uint32], ids []uint32) {
+	head, tail, _ := strings.Cut(string(t), "/")
+	if v, err := strconv.ParseUint(head, 10, 32); err == nil {
+		group = Some(uint32(v))
+	}
+	if tail == "" {
+		return group, nil
+	}
+	for id := range strings.SplitSeq(tail, ",") {
+		if v, err := strconv.ParseUint(id, 10, 32); err == nil {
+			ids = append(ids, uint32(v))
+		}
+	}
+	return group, ids
+}
+
+// strictFault reports what only a peer in strict mode is refused for: MSCC
+// without Multiple-Services-Indicator in the first interrogation (RFC 8506
+// §5.1.2, conformance B-012).
+func (r *CCR) strictFault(m diameter.Message) *diameter.Error {
+	if r.Type != ocs.Initial || !r.multiple() || r.MultipleServices.Value == multipleServicesSupported {
+		return nil
+	}
+	mscc, _ := m.Find(diameter.MultipleServicesCreditControl)
+	return invalid(mscc.Raw, "Multiple-Services-Credit-Control without Multiple-Services-Indicator")
+}
