@@ -1,0 +1,268 @@
+package ocs
+
+import "time"
+
+// TargetsMax bounds what one session may hold freezes for.
+const TargetsMax = 128
+
+// authenticate is the prepaid service's first function: may this payer use the
+// service at all? The order of the reasons is fixed.
+func (d *decision) authenticate() Refusal {
+	if r := d.standing(); r != "" {
+		return r
+	}
+	money, units := d.available(d.items)
+	switch {
+	case money < d.account.Threshold:
+		return BelowThreshold
+	case money > 0 || units:
+		return ""
+	}
+	return d.account.why(d.ws.Now, 0, Unspecified)
+}
+
+// standing is the part of authenticate that also holds in mid-session.
+func (d *decision) standing() Refusal {
+	a, now := d.account, d.ws.Now
+	switch {
+	case a.Closed:
+		return Closed
+	case a.Lost != nil:
+		return Lost
+	case a.Blocked != nil:
+		return Blocked
+	case now.Before(a.ValidFrom):
+		return NotYetValid
+	case !a.ValidUntil.IsZero() && !now.Before(a.ValidUntil):
+		return Expired
+	}
+	return ""
+}
+
+// peek is authenticate alone: nothing is moved, nothing stored.
+func (d *decision) peek() {
+	if d.account == nil {
+		d.refuse(UnknownSubscriber)
+		return
+	}
+	if !d.serve(d.step.Service) {
+		return
+	}
+	d.refuse(d.authenticate())
+	d.outcome.Available, _ = d.available(d.items)
+}
+
+// serve finds the service's context, or refuses.
+func (d *decision) serve(name string) bool {
+	if d.service = d.tariff.Context(name); d.service == nil {
+		d.refuse(UnknownContext)
+	}
+	return d.service != nil
+}
+
+// open begins a session (CCR-I: authenticate, reserve). A refusal is stored
+// without a session.
+func (d *decision) open() {
+	if d.account == nil {
+		d.refuse(UnknownSubscriber)
+		return
+	}
+	d.session = &Session{
+		Key: d.key.Session, ID: d.step.SessionID, SubID: d.key.SubSession,
+		Account: d.payer, Service: d.step.Service, Client: d.step.Client,
+		OpenedAt: d.ws.Now, New: true,
+	}
+	if d.serve(d.step.Service) {
+		d.openItems()
+	}
+	d.summarize()
+	if d.outcome.Refusal != "" && d.outcome.Cost == 0 {
+		d.session = nil
+		d.storeAlone()
+		return
+	}
+	if d.ws.Sessions == nil {
+		d.ws.Sessions = make(map[SessionRef]*Session)
+	}
+	d.ws.Sessions[SessionRef{d.key.Session, d.key.SubSession}] = d.session
+	d.renew()
+	if d.outcome.Refusal != "" { // use that came with it was charged: the rows need their session
+		d.session.ClosedAt = d.ws.Now
+	}
+	d.storeInSession()
+}
+
+// openItems serves the items of a first request. What the account refuses
+// stays inside the items where the service wants it so, and the session opens.
+func (d *decision) openItems() {
+	refusal := d.authenticate()
+	if refusal != "" && !d.refusesInItems() {
+		d.refuse(refusal)
+		return
+	}
+	for _, item := range d.items {
+		d.serveItem(item, refusal)
+	}
+	if !d.refusesInItems() {
+		d.refuse(d.refusedByAll())
+	}
+}
+
+// refusesInItems reports whether refusals stay inside the items, so that the
+// session lives on.
+func (d *decision) refusesInItems() bool {
+	return d.service.ItemRefusals && d.key.Type != Direct && len(d.items) > 0
+}
+
+// refusedByAll is the refusal of a step whose items are all refused, "" when
+// one is not. A free item among refused ones does not make the call free.
+func (d *decision) refusedByAll() Refusal {
+	var first Refusal
+	for i := range d.outcome.Items {
+		switch r := d.outcome.Items[i].Refusal; {
+		case r == "":
+			return ""
+		case first == "" || first == Free:
+			first = r
+		}
+	}
+	return first
+}
+
+// update is CCR-U: debit, refund the rest, reserve anew. When the account is no
+// longer in good standing the report is still debited; then the session ends,
+// or the refusal stands in the items where the service wants it so.
+func (d *decision) update() {
+	d.continueSession()
+	refusal := d.standing()
+	ends := refusal != "" && !d.refusesInItems()
+	for _, item := range d.items {
+		d.serveItem(item, refusal)
+	}
+	if ends {
+		d.refuse(refusal)
+		d.close(JournalStep)
+		d.session.LateUntil = d.ws.Now.Add(d.policy.LateTerminate)
+	} else {
+		d.renew()
+	}
+	d.summarize()
+	d.storeInSession()
+}
+
+// terminate is CCR-T: debit, refund everything, end, whatever the account's
+// standing. Targets the report leaves out are refunded without use.
+func (d *decision) terminate() {
+	d.continueSession()
+	for _, item := range d.items {
+		item.Requested = nil
+		d.serveItem(item, "")
+	}
+	d.close(JournalStep)
+	d.summarize()
+	d.storeInSession()
+}
+
+// terminateLate debits the one final report many clients send after their
+// session was ended by a refusal.
+func (d *decision) terminateLate() {
+	d.session.LateUntil = time.Time{}
+	d.terminate()
+}
+
+// expire gives a silent session's freezes back (supervision time Tcc, RFC 8506
+// §7). When a report came first the deadline lies in the future again, and
+// nothing happens.
+func (d *decision) expire() {
+	if !d.session.Open() || d.ws.Now.Before(d.session.Deadline) {
+		return
+	}
+	d.continueSession()
+	d.close(JournalExpire)
+	d.summarize()
+}
+
+// direct carries out exactly the verbs a Prepaid call asks for.
+func (d *decision) direct() {
+	d.continueSession()
+	if d.verbs&VerbAuthenticate != 0 {
+		d.refuse(d.standing())
+	}
+	if d.outcome.Refusal == "" {
+		for _, item := range d.items {
+			d.serveItem(item, "")
+		}
+		d.refuse(d.refusedByAll())
+	}
+	if d.verbs&VerbClose != 0 {
+		d.close(JournalStep)
+	} else if d.outcome.Refusal == "" {
+		d.renew()
+	}
+	d.summarize()
+	d.storeInSession()
+}
+
+// continueSession takes up a session: its service, and where its client is now.
+func (d *decision) continueSession() {
+	if d.service = d.tariff.Context(d.session.Service); d.service == nil {
+		d.service = &ServiceContext{Name: d.session.Service} // withdrawn meanwhile
+	}
+	if d.step.Client.Host != "" {
+		d.session.Client = d.step.Client
+	}
+	d.session.Dirty = true
+}
+
+// renew starts Tcc anew.
+func (d *decision) renew() {
+	d.session.Deadline = d.ws.Now.Add(d.policy.supervision(d.service))
+	d.session.Dirty = true
+}
+
+// close ends the session and refunds what is still frozen.
+func (d *decision) close(kind JournalKind) {
+	for _, t := range d.session.Targets {
+		m := &movement{decision: d, state: t, kind: kind}
+		m.refund()
+		m.book()
+		if d.key.Type == Direct && m.out.Refunded > 0 {
+			m.out.Target, m.out.RatingGroup = t.Target, t.RatingGroup
+			d.outcome.Items = append(d.outcome.Items, m.out)
+		}
+	}
+	if d.session.Open() {
+		d.session.ClosedAt = d.ws.Now
+	}
+	d.session.Dirty = true
+}
+
+// summarize fills in what the outcome says about session and account.
+func (d *decision) summarize() {
+	d.outcome.Available, _ = d.available(d.items)
+	for _, t := range d.session.Targets {
+		d.outcome.Cost += t.Charged
+	}
+}
+
+// serveItem carries out the step's verbs for one target. refusal, when set, is
+// why no new quota is given.
+func (d *decision) serveItem(item Item, refusal Refusal) {
+	m := d.move(item)
+	if d.verbs&VerbDebit != 0 {
+		m.debit()
+	}
+	if d.verbs&VerbRefund != 0 && !m.late {
+		m.refund()
+	}
+	wanted := d.verbs&VerbReserve != 0 && item.Requested != nil && !item.Final && !m.late
+	switch {
+	case m.out.Refusal != "":
+	case refusal != "":
+		m.out.Refusal = refusal
+	case wanted:
+		m.out.Refusal = m.reserve(*item.Requested)
+	}
+	m.book()
+	d.outcome.Items = append(d.outcome.Items, m.out)
+}

@@ -1,0 +1,119 @@
+package ocs
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Store is the port to the database. Implementations: ocs/pgstore, and
+// ocs/ocstest's in-memory reference model. All methods are safe for concurrent
+// use; Transact is called by one goroutine per lane.
+type Store interface {
+	// Resolve answers each look-up, in order, without locks. A zero Account
+	// in the answer means not found.
+	Resolve(ctx context.Context, lookups []Lookup) ([]Resolved, error)
+
+	// Transact runs one transaction: it locks the accounts of want in key
+	// order, loads their balances and the named sessions and outcomes with a
+	// fresh snapshot, calls decide once under the lock, then stores every
+	// change decide left in the set and commits. Nothing of a failed
+	// transaction stays. An error that is ErrOutcomeUnknown means the commit
+	// may or may not have happened.
+	Transact(ctx context.Context, lane int, want []Want, decide func(*WorkingSet)) error
+
+	// Expired lists up to limit open sessions whose deadline has passed by
+	// the database's clock.
+	Expired(ctx context.Context, limit int) ([]Want, error)
+}
+
+// ErrOutcomeUnknown wraps failures after which the commit may have happened:
+// the caller answers "unavailable" and the repeat will tell.
+var ErrOutcomeUnknown = errors.New("commit outcome unknown")
+
+// Lookup asks which account a step belongs to: by session when the key is not
+// zero, and by identities.
+type Lookup struct {
+	Session    SessionKey
+	Identities []Identity
+}
+
+// Resolved is the answer to a Lookup.
+type Resolved struct {
+	BySession    AccountKey   // zero: no such session
+	ByIdentities []AccountKey // one for each identity, zero: no such identity
+}
+
+// Want names what one step needs in the working set. The wants of one batch may
+// repeat accounts, sessions and whole steps.
+type Want struct {
+	// Account is zero for a step of a session nobody knows: there is nothing to
+	// lock, and at most an OrphanUsage to store.
+	Account AccountKey
+	Step    StepKey
+	// ReversalOf also loads what the debit behind this refund token moved.
+	ReversalOf []byte
+}
+
+// WorkingSet is what a batch of steps sees and changes under the account
+// locks. Decide mutates it in place and marks rows Dirty or New. When a rule
+// breaks it empties the set: then there is nothing to store.
+type WorkingSet struct {
+	// Now is the database's clock, read after the locks were granted; it is
+	// the time for every deadline.
+	Now      time.Time
+	Accounts map[AccountKey]*Account
+	Sessions map[SessionRef]*Session
+	// Outcomes are those of events and refused CCR-Is, which have no session.
+	Outcomes map[StepKey]*StoredOutcome
+	// Debits are the event debits named by Want.ReversalOf.
+	Debits map[string]*EventDebit
+
+	// Timing is filled by the store, on the process's clock, for spans.
+	Timing Timing
+
+	// Written by decide.
+	Journal     []JournalRow
+	NewOutcomes []NewOutcome
+	NewDebits   []*EventDebit
+	Orphans     []OrphanUsage
+}
+
+// SessionRef finds a session or sub-session in a working set.
+type SessionRef struct {
+	Key SessionKey
+	Sub uint64
+}
+
+// NewOutcome is an outcome without a session, to be stored in a row of its own.
+type NewOutcome struct {
+	Account AccountKey
+	Key     StepKey
+	Stored  StoredOutcome
+}
+
+// EventDebit is a one-time debit that a REFUND_ACCOUNT may take back, linked
+// by its token, in total never more than was debited.
+type EventDebit struct {
+	Account  AccountKey
+	Token    []byte
+	Parts    []Freeze // what came out of which balance
+	Cost     Money
+	Reversed Money
+	Units    Units
+	Dirty    bool
+}
+
+// OrphanUsage is use reported for a session that is unknown or over: nothing
+// is charged, an operator can see it.
+type OrphanUsage struct {
+	SessionID string
+	Key       StepKey
+	Used      []Usage
+	At        time.Time
+}
+
+// Timing is when the phases of one transaction happened.
+type Timing struct {
+	Began, Loaded, Decided, Committed time.Time
+}
