@@ -1,0 +1,194 @@
+package pgstore
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"gygate/ocs"
+	"gygate/ocs/ocstest"
+	"gygate/sql"
+	"gygate/sql/sqltest"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(sqltest.Run(m, func() error { return goleak.Find() }))
+}
+
+// ledger is a store with its administration, on a database of its own.
+type ledger struct {
+	*Store
+	admin *Admin
+	pool  *pgxpool.Pool
+	dsn   string
+}
+
+var _ ocstest.Seeder = (*ledger)(nil)
+
+func newLedger(t testing.TB, change ...func(*Options)) *ledger {
+	t.Helper()
+	l := &ledger{dsn: sqltest.Database(t)}
+	l.pool = newPool(t, l.dsn)
+	l.admin = NewAdmin(l.pool)
+	l.Store = openStore(t, l.dsn, change...)
+	return l
+}
+
+func newPool(t testing.TB, dsn string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func openStore(t testing.TB, dsn string, change ...func(*Options)) *Store {
+	t.Helper()
+	opt := Options{DSN: dsn, Lanes: 2}
+	for _, c := range change {
+		c(&opt)
+	}
+	s, err := Open(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// AddAccount implements ocstest.Seeder.
+func (l *ledger) AddAccount(t testing.TB, a ocs.Account, ids ...ocs.Identity) ocs.Account {
+	t.Helper()
+	n := NewAccount{Identities: ids, Currency: a.Currency, Class: a.Class, ValidFrom: a.ValidFrom, ValidUntil: a.ValidUntil, Threshold: a.Threshold, Zone: a.Zone}
+	for _, b := range a.Balances {
+		n.Balances = append(n.Balances, *b)
+	}
+	info, err := l.admin.CreateAccount(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ocs.AccountKey{Bucket: info.Bucket, ID: info.ID}
+	if a.Lost != nil || a.Blocked != nil || a.Closed {
+		lost, blocked := a.Lost != nil, a.Blocked != nil
+		if _, err := l.admin.Set(t.Context(), info.Identities[0], Settings{Lost: &lost, Blocked: &blocked, Closed: &a.Closed, By: "test"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l.account(t, key)
+}
+
+// Block implements ocstest.Seeder.
+func (l *ledger) Block(t testing.TB, key ocs.AccountKey) {
+	t.Helper()
+	var identity string
+	if err := l.pool.QueryRow(t.Context(), "select value from identity where bucket = $1 and account = $2 and kind = 0", key.Bucket, key.ID).Scan(&identity); err != nil {
+		t.Fatal(err)
+	}
+	yes := true
+	if _, err := l.admin.Set(t.Context(), identity, Settings{Blocked: &yes, By: "test", Reason: "test"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Books implements ocstest.Seeder: everything, in one snapshot.
+func (l *ledger) Books(t testing.TB) (b ocstest.Books) {
+	t.Helper()
+	err := pgx.BeginTxFunc(t.Context(), l.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
+		set := &loadedSet{WorkingSet: &ocs.WorkingSet{Accounts: make(map[ocs.AccountKey]*ocs.Account), Sessions: make(map[ocs.SessionRef]*ocs.Session)}, freezes: make(map[freezeKey]int64)}
+		batch := &pgx.Batch{}
+		keysOf := "(select array_agg(bucket order by bucket, id) from account), (select array_agg(id order by bucket, id) from account)"
+		sessionsOf := "(select array_agg(bucket order by bucket, key, sub) from session), (select array_agg(key order by bucket, key, sub) from session), (select array_agg(sub order by bucket, key, sub) from session)"
+		batch.Queue(inline(sql.ReadAccounts, keysOf, "$1::smallint[], $2::bigint[]")).Query(set.scanAccounts)
+		batch.Queue(inline(sql.LoadBalances, keysOf, "$1::smallint[], $2::bigint[]")).Query(set.scanBalances)
+		batch.Queue(inline(sql.LoadSessions, sessionsOf, "$1::smallint[], $2::uuid[], $3::bigint[]")).Query(set.scanSessions)
+		batch.Queue(inline(sql.LoadFreezes, sessionsOf, "$1::smallint[], $2::uuid[], $3::bigint[]")).Query(set.scanFreezes)
+		batch.Queue(journalSelect + " order by j.at, j.id").Query(func(rows pgx.Rows) (err error) {
+			b.Journal, err = pgx.CollectRows(rows, scanJournalRow)
+			return err
+		})
+		if err := tx.SendBatch(t.Context(), batch).Close(); err != nil {
+			return err
+		}
+		for _, a := range set.Accounts {
+			b.Accounts = append(b.Accounts, *a)
+		}
+		for _, s := range set.Sessions {
+			b.Sessions = append(b.Sessions, *s)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// account reads an account as it stands.
+func (l *ledger) account(t testing.TB, key ocs.AccountKey) (account ocs.Account) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), l.pool, func(tx pgx.Tx) error {
+		a, _, err := readAccount(t.Context(), tx, key)
+		if err == nil {
+			account = *a
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account
+}
+
+func (l *ledger) exec(t testing.TB, statement string, args ...any) {
+	t.Helper()
+	if _, err := l.pool.Exec(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+func (l *ledger) count(t testing.TB, from string, args ...any) (n int) {
+	t.Helper()
+	if err := l.pool.QueryRow(t.Context(), "select count(*) from "+from, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", from, err)
+	}
+	return n
+}
+
+// audit fails the test unless Verify finds the books right.
+func (l *ledger) audit(t testing.TB) {
+	t.Helper()
+	report, err := l.admin.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range report.Violations {
+		t.Errorf("verify: %v", v)
+	}
+}
+
+// inline puts queries in the place of a statement's parameters.
+func inline(statement, queries, parameters string) string {
+	return strings.Replace(statement, parameters, queries, 1)
+}
+
+// shortDir is a folder for a private server: reachable by its user, and with a path
+// short enough for a socket.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pgstore-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "data")
+}

@@ -1,0 +1,152 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"gygate/sql"
+)
+
+// The timeouts of a lane. A frozen node must lose its locks, and a client waits
+// for an answer no longer than its Tx timer (10 s by default, RFC 8506 §13).
+const (
+	lockTimeout      = 2 * time.Second // waiting for accounts another transaction holds
+	statementTimeout = 5 * time.Second // one statement
+	idleTimeout      = 5 * time.Second // an open transaction that sends nothing
+	commitTimeout    = 10 * time.Second
+	rollbackTimeout  = 2 * time.Second
+)
+
+// SQLSTATEs that decide something here.
+const (
+	stateIdleInTransaction = "25P03" // idle_in_transaction_session_timeout struck
+	stateWarning           = "01000" // a cancelled synchronous-replication wait warns with it
+	stateAdminShutdown     = "57P01" // likewise, when the server is told to stop
+)
+
+// A transaction is explicit, since it spans two round trips.
+const (
+	beginTransaction  = "begin"
+	commitTransaction = "commit"
+)
+
+// laneStatements are prepared when a lane connects, so that each is planned once
+// and a batch is one round trip.
+var laneStatements = []string{
+	beginTransaction, commitTransaction,
+	sql.LockAccounts, sql.Clock, sql.LoadBalances, sql.LoadSessions, sql.LoadFreezes, sql.LoadOutcomes, sql.LoadDebits,
+	sql.UpdateAccounts, sql.UpdateBalances, sql.InsertSessions, sql.UpdateSessions,
+	sql.InsertFreezes, sql.UpdateFreezes, sql.DeleteFreezes, sql.InsertOutcomes, sql.InsertDebit, sql.UpdateDebits,
+	sql.InsertJournal, sql.InsertOrphans,
+}
+
+// lane is one connection on which one transaction at a time runs.
+type lane struct {
+	mu     sync.Mutex
+	number int
+	cfg    *pgx.ConnConfig
+	conn   *pgx.Conn // nil: to be connected
+	warned error     // a warning during the commit that makes its outcome unknown
+	logger *slog.Logger
+}
+
+func newLane(number int, cfg *pgx.ConnConfig, logger *slog.Logger) *lane {
+	l := &lane{number: number, cfg: cfg, logger: logger}
+	pinPlans(cfg)
+	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
+	cfg.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
+	cfg.RuntimeParams["statement_timeout"] = milliseconds(statementTimeout)
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(idleTimeout)
+	cfg.OnNotice = l.notice
+	return l
+}
+
+// pinPlans makes PostgreSQL plan each statement once, as nested loops over
+// indexes. Otherwise a plan made while a table was empty, a sequential scan or a
+// hash join, may stay, and cost half the throughput.
+func pinPlans(cfg *pgx.ConnConfig) {
+	cfg.ConnectTimeout = connectTimeout
+	cfg.RuntimeParams["application_name"] = "gygate"
+	cfg.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	cfg.RuntimeParams["enable_hashjoin"] = "off"
+	cfg.RuntimeParams["enable_mergejoin"] = "off"
+	cfg.RuntimeParams["enable_seqscan"] = "off"
+	cfg.RuntimeParams["jit"] = "off"
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
+
+// notice hears the server's warnings. One at the commit means that it is durable
+// here but perhaps not on the standby, where the books may continue.
+func (l *lane) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
+	if n.SeverityUnlocalized == "WARNING" && (n.Code == stateWarning || n.Code == stateAdminShutdown) {
+		l.warned = (*pgconn.PgError)(n)
+	}
+}
+
+// connect makes the connection when there is none.
+func (l *lane) connect(ctx context.Context) error {
+	if l.conn != nil && !l.conn.IsClosed() {
+		return nil
+	}
+	conn, err := pgx.ConnectConfig(ctx, l.cfg)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	for _, statement := range laneStatements {
+		if _, err := conn.Prepare(ctx, statement, statement); err != nil {
+			conn.Close(context.WithoutCancel(ctx))
+			return fmt.Errorf("prepare: %w", err)
+		}
+	}
+	l.conn = conn
+	return nil
+}
+
+// abandon leaves a transaction that failed: by ROLLBACK on a connection that is
+// sound, else by closing it, which also rolls back.
+func (l *lane) abandon() {
+	if l.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
+	if !l.conn.IsClosed() && !l.conn.PgConn().IsBusy() {
+		if _, err := l.conn.Exec(ctx, "rollback"); err == nil {
+			return
+		}
+	}
+	l.conn.Close(ctx)
+	l.conn = nil
+}
+
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+		defer cancel()
+		l.conn.Close(ctx)
+		l.conn = nil
+	}
+}
+
+// surelyNotCommitted reports whether a failure of the second round trip left
+// nothing behind: nothing was sent, or a statement failed (what follows it up to
+// the synchronisation point, the COMMIT too, is not run), or the server had ended
+// the idle transaction. Everything else, a lost connection above all, may hide a
+// commit that happened.
+func surelyNotCommitted(err error) bool {
+	if pgconn.SafeToRetry(err) {
+		return true
+	}
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.SeverityUnlocalized == "ERROR" || pgErr.Code == stateIdleInTransaction)
+}

@@ -1,0 +1,119 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+const (
+	// journalMonthsAhead is how many months of journal partitions are kept ready.
+	journalMonthsAhead = 3
+	// purgeBatch is how many rows one transaction of the clean-up deletes: few
+	// enough to be short beside the charging.
+	purgeBatch = 5000
+	// reversalRetention is how long a one-time debit can be taken back. A refund
+	// that comes later is refused like one whose token is not known.
+	reversalRetention = 90 * 24 * time.Hour
+	// maintainEvery is the time between two rounds of maintenance.
+	maintainEvery = 10 * time.Minute
+)
+
+// MaintainReport is what a round of maintenance did.
+type MaintainReport struct {
+	Partitions int   `json:"partitions"` // journal months created
+	Sessions   int64 `json:"sessions"`   // closed sessions deleted
+	Outcomes   int64 `json:"outcomes"`   // outcomes of events and refused requests deleted
+	Orphans    int64 `json:"orphans"`    // reports of unknown sessions deleted
+	Debits     int64 `json:"debits"`     // records of one-time debits deleted
+}
+
+// purge deletes what is older than $1 seconds, $2 rows at a time. It leaves out
+// rows that a batch of the engine holds, so that it never waits with rows of its
+// own locked.
+func purge(table, condition string) string {
+	return fmt.Sprintf(`
+		delete from %[1]s where ctid = any (array(
+			select ctid from %[1]s where %[2]s limit $2 for update skip locked))`, table, condition)
+}
+
+const olderThan = " < now() - make_interval(secs => $1)"
+
+var (
+	purgeSessions = purge("session", "closed_at is not null and closed_at"+olderThan+" and coalesce(late_until, '-infinity') < now()")
+	purgeOutcomes = purge("outcome", "at"+olderThan)
+	purgeOrphans  = purge("orphan_usage", "at"+olderThan)
+	purgeDebits   = purge("event_debit", "at"+olderThan)
+)
+
+// Maintain makes the coming journal partitions and deletes closed sessions,
+// outcomes and orphan reports older than the retention time. Any number of nodes
+// may do it at once.
+func (a *Admin) Maintain(ctx context.Context, retention time.Duration) (r MaintainReport, err error) {
+	if err := a.pool.QueryRow(ctx, "select journal_add_months($1)", journalMonthsAhead).Scan(&r.Partitions); err != nil {
+		return r, fmt.Errorf("maintain: journal partitions: %w", err)
+	}
+	for _, p := range []struct {
+		statement string
+		age       time.Duration
+		deleted   *int64
+	}{
+		{purgeSessions, retention, &r.Sessions},
+		{purgeOutcomes, retention, &r.Outcomes},
+		{purgeOrphans, retention, &r.Orphans},
+		{purgeDebits, reversalRetention, &r.Debits},
+	} {
+		if *p.deleted, err = a.purge(ctx, p.statement, p.age); err != nil {
+			return r, fmt.Errorf("maintain: delete what is older than %v: %w", p.age, err)
+		}
+	}
+	return r, nil
+}
+
+// purge deletes in batches until there is less than a batch.
+func (a *Admin) purge(ctx context.Context, statement string, age time.Duration) (deleted int64, err error) {
+	for {
+		tag, err := a.pool.Exec(ctx, statement, age.Seconds(), purgeBatch)
+		if err != nil {
+			return deleted, err
+		}
+		deleted += tag.RowsAffected()
+		if tag.RowsAffected() < purgeBatch {
+			return deleted, nil
+		}
+	}
+}
+
+// RunMaintenance maintains at once and then every ten minutes, until ctx ends. A
+// round that fails is logged; the next one tries again.
+func (a *Admin) RunMaintenance(ctx context.Context, retention time.Duration, logger *slog.Logger) error {
+	tick := time.NewTicker(maintainEvery)
+	defer tick.Stop()
+	for {
+		report, err := a.Maintain(ctx, retention)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			logger.Error("database maintenance failed, it is tried again", "in", maintainEvery, "err", err)
+		case report != MaintainReport{}:
+			logger.Info("database maintained", "partitions", report.Partitions, "sessions", report.Sessions, "outcomes", report.Outcomes, "orphans", report.Orphans, "debits", report.Debits)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// DropJournal sums up and drops the journal months that end at or before horizon
+// and returns how many; the books still add up afterwards. What it drops is gone:
+// archive it first.
+func (a *Admin) DropJournal(ctx context.Context, horizon time.Time) (dropped int, err error) {
+	if err := a.pool.QueryRow(ctx, "select journal_drop_before($1)", horizon).Scan(&dropped); err != nil {
+		return 0, fmt.Errorf("drop journal months: %w", err)
+	}
+	return dropped, nil
+}

@@ -1,0 +1,61 @@
+package pgstore
+
+import (
+	"testing"
+	"time"
+
+	"gygate/ocs"
+	"gygate/ocs/ocstest"
+)
+
+func (l *ledger) identity(t testing.TB, key ocs.AccountKey) (identity string) {
+	t.Helper()
+	if err := l.pool.QueryRow(t.Context(), "select value from identity where bucket = $1 and account = $2 and kind = 0", key.Bucket, key.ID).Scan(&identity); err != nil {
+		t.Fatal(err)
+	}
+	return identity
+}
+
+func (l *ledger) clock(t testing.TB, expression string) (at time.Time) {
+	t.Helper()
+	if err := l.pool.QueryRow(t.Context(), "select "+expression).Scan(&at); err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func TestMaintainDeletesWhatIsOlderThanTheRetention(t *testing.T) {
+	l := newLedger(t)
+	payer := ocstest.NewPayer()
+	l.AddAccount(t, ocstest.Prepaid(100_000_000), payer)
+	node := ocstest.Start(t, l.Store, ocs.EngineConfig{Policy: ocs.DefaultPolicy(), Sweep: -1})
+	step := func(id string, kind ocs.StepType, item ocs.Item) {
+		t.Helper()
+		node.Do(ocs.Step{SessionID: id, Type: kind, Number: uint32(kind), Payer: []ocs.Identity{payer}, Service: ocstest.Voice, Items: []ocs.Item{item}})
+	}
+	call, used := ocstest.For(ocstest.OnNet, nil, ocstest.Wish(0, 0)), ocstest.For(ocstest.OnNet, ocstest.Used(ocs.Seconds, 1), nil)
+	message := ocstest.For(ocstest.Message, nil, ocstest.Wish(ocs.Events, 1))
+	for _, age := range []string{"new", "old"} {
+		step("closed "+age, ocs.Initial, call)
+		step("closed "+age, ocs.Terminate, used)
+		step("event "+age, ocs.Event, message)
+		step("unknown "+age, ocs.Terminate, used)
+	}
+	step("open old", ocs.Initial, call)
+	l.exec(t, "update session set opened_at = opened_at - interval '25 h', closed_at = closed_at - interval '25 h' where session_id like '% old'")
+	l.exec(t, "update orphan_usage set at = at - interval '25 h' where session_id like '% old'")
+	l.exec(t, "update outcome set at = at - interval '25 h' where session = $1", [16]byte(ocs.KeyOf("event old")))
+	l.exec(t, "update event_debit set at = at - interval '91 days' where ctid = (select min(ctid) from event_debit)")
+
+	report, err := l.admin.Maintain(t.Context(), 24*time.Hour)
+	if want := (MaintainReport{Sessions: 1, Outcomes: 1, Orphans: 1, Debits: 1}); err != nil || report != want {
+		t.Errorf("%+v (%v), want %+v", report, err, want)
+	}
+	if n := l.count(t, "session where session_id in ('closed new', 'open old')"); n != 2 || l.count(t, "session") != 2 {
+		t.Errorf("sessions are not the new and the open one")
+	}
+	if n := l.count(t, "outcome") + l.count(t, "orphan_usage") + l.count(t, "event_debit"); n != 3 {
+		t.Errorf("%d outcomes, orphans and debits left, want one of each", n)
+	}
+	l.audit(t)
+}
