@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"gygate/cmd/gygate/config"
+	"gygate/sql"
+	"gygate/sql/localpg"
+)
+
+const (
+	// dataDefault is where the quick start keeps its books.
+	dataDefault = "./.gygate"
+	// connectTimeout bounds how long a command waits for its database.
+	connectTimeout = 15 * time.Second
+	// poolMax is the connections for everything but charging, which has its own:
+	// one listens for changes of the directory, four write call records, the rest
+	// serves administration. A DSN may ask for more (pool_max_conns).
+	poolMax = 12
+	// stopDatabaseTimeout is how long an embedded database may take to write
+	// its last checkpoint.
+	stopDatabaseTimeout = 30 * time.Second
+)
+
+// place is where a command finds configuration and books: the common flags.
+type place struct {
+	config, dsn, data string
+}
+
+func (p *place) flags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&p.config, "config", "", "configuration `FILE` (see gygate config example)")
+	f.StringVar(&p.dsn, "dsn", "", "PostgreSQL `DSN` (default "+config.EnvDSN+", then the configuration, then the embedded database)")
+	f.StringVar(&p.data, "data", dataDefault, "`FOLDER` of the embedded database")
+}
+
+// load reads the configuration; its database section then holds the DSN to use,
+// "" for the embedded database.
+func (p place) load() (*config.Config, error) {
+	c, err := config.Load(p.config)
+	if err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	if c.Database.DSN, err = c.Database.ResolveDSN(p.dsn); err != nil {
+		return nil, exitWith(exitConfig, err)
+	}
+	return c, nil
+}
+
+// books is the open database with, when it is embedded and ours, its server.
+type books struct {
+	dsn    string
+	pool   *pgxpool.Pool
+	server *localpg.Server
+}
+
+// openBooks opens the database for a command: the one of the DSN, else the
+// embedded one, which is used where it runs and started where it does not.
+func (a *app) openBooks(ctx context.Context) (*books, error) {
+	c, err := a.place.load()
+	if err != nil {
+		return nil, err
+	}
+	dsn := c.Database.DSN
+	if dsn == "" {
+		dsn, err = localpg.Running(postgresFolder(a.place.data))
+		if errors.Is(err, localpg.ErrNotRunning) {
+			return startBooks(ctx, localpg.Options{DataDir: postgresFolder(a.place.data), Port: c.Database.Embedded.Port}, a.errs)
+		}
+		if err != nil {
+			return nil, exitWith(exitUnreachable, err)
+		}
+	}
+	return connectBooks(ctx, dsn)
+}
+
+func postgresFolder(data string) string { return filepath.Join(data, "postgres") }
+
+// connectBooks connects to a database somebody else runs, and refuses one whose
+// schema is not this binary's.
+func connectBooks(ctx context.Context, dsn string) (*books, error) {
+	b, err := dial(ctx, dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := sql.CheckVersion(ctx, b.pool); err != nil {
+		b.pool.Close()
+		return nil, exitWith(exitUnreachable, err)
+	}
+	return b, nil
+}
+
+func dial(ctx context.Context, dsn string) (*books, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, exitWith(exitConfig, fmt.Errorf("database DSN: %w", err))
+	}
+	cfg.MaxConns = max(cfg.MaxConns, poolMax)
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, exitWith(exitUnreachable, fmt.Errorf("database: %w", err))
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, exitWith(exitUnreachable, fmt.Errorf("database %s does not answer: %w", config.MaskDSN(dsn), err))
+	}
+	return &books{dsn: dsn, pool: pool}, nil
+}
+
+// startBooks starts the embedded database, brings its schema up to date and
+// connects. PostgreSQL is installed first where it is missing and that can be
+// done; say receives what is worth telling.
+func startBooks(ctx context.Context, options localpg.Options, say io.Writer) (*books, error) {
+	server, err := localpg.Start(ctx, options)
+	if errors.Is(err, localpg.ErrNotInstalled) {
+		if err := newInstaller(say).install(ctx, err); err != nil {
+			return nil, exitWith(exitUnreachable, err)
+		}
+		server, err = localpg.Start(ctx, options)
+	}
+	if err != nil {
+		return nil, exitWith(exitUnreachable, err)
+	}
+	b, err := migrateAndDial(ctx, server.DSN())
+	if err != nil {
+		return nil, errors.Join(err, stopServer(server))
+	}
+	b.server = server
+	return b, nil
+}
+
+func migrateAndDial(ctx context.Context, dsn string) (*books, error) {
+	if _, _, err := sql.Migrate(ctx, dsn); err != nil {
+		return nil, exitWith(exitUnreachable, err)
+	}
+	return dial(ctx, dsn)
+}
+
+// close gives the database back: the pool, then the server if it is ours.
+func (b *books) close() error {
+	b.pool.Close()
+	if b.server == nil {
+		return nil
+	}
+	return stopServer(b.server)
+}
+
+// stopServer stops with a time limit of its own: the command's context may be
+// over, and books want their last checkpoint all the same.
+func stopServer(s *localpg.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopDatabaseTimeout)
+	defer cancel()
+	return s.Stop(ctx)
+}

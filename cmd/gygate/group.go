@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gygate/vpnlogic"
+	"gygate/vpnlogic/pgdirectory"
+)
+
+func newGroupCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "group", Short: "Create, list and import virtual private networks"}
+	cmd.AddCommand(newGroupCreate(a), newGroupList(a), newEmergencyCommand(a),
+		newImportCommand(a, "groups", "Columns: id, country_code; optionally name, customer, site_code, area_code,\nescape_code, short_digits, escape_required, forced_on_net, exclusions, time_zone.",
+			"  gygate group import groups.csv", importGroups))
+	return cmd
+}
+
+func newGroupCreate(a *app) *cobra.Command {
+	var g vpnlogic.Group
+	cmd := &cobra.Command{
+		Use:     "create ID --country CODE",
+		Short:   "Create a group: a closed group of lines with a private numbering plan",
+		Example: "  gygate group create 7001 --name acme --country 49 --area 30 --escape 0 --short-digits 4 --forced-on-net",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.run(func(c *invocation) error {
+			g.ID = c.args[0]
+			return c.withBooks(func(b *books) error {
+				if err := pgdirectory.NewAdmin(b.pool).CreateGroup(c.ctx, g); err != nil {
+					return err
+				}
+				return c.show(g, "group %s created\n", g.ID)
+			})
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&g.Name, "name", "", "name for people")
+	f.StringVar(&g.Customer, "customer", "", "groups of one customer reach each other by site code")
+	f.StringVar(&g.SiteCode, "site", "", "site code, dialled before an extension from another site")
+	f.StringVar(&g.CountryCode, "country", "", "country code, for example 49")
+	f.StringVar(&g.AreaCode, "area", "", "area code that completes local numbers")
+	f.StringVar(&g.EscapeCode, "escape", "", "code dialled before a public number")
+	f.IntVar(&g.ShortDigits, "short-digits", 0, "every dialled number of this length is a short number")
+	f.BoolVar(&g.EscapeRequired, "escape-required", false, "refuse a public number without the escape code")
+	f.BoolVar(&g.ForcedOnNet, "forced-on-net", false, "charge a colleague's public number on-net")
+	f.StringSliceVar(&g.Exclusions, "exclude", nil, "public prefixes never forced on-net")
+	f.StringVar(&g.TimeZone, "zone", "", "IANA time zone of the lists")
+	cobra.CheckErr(cmd.MarkFlagRequired("country"))
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func newGroupList(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the groups", Example: "  gygate group list --json", Args: cobra.NoArgs,
+		RunE: a.run(func(c *invocation) error {
+			return c.withBooks(func(b *books) error {
+				groups, err := pgdirectory.NewAdmin(b.pool).Groups(c.ctx)
+				if err != nil {
+					return err
+				}
+				return c.list(groups, len(groups), "GROUP\tNAME\tCUSTOMER\tSITE\tCOUNTRY\tAREA\tESCAPE\tDIGITS\tFORCED ON-NET", func(t *table) {
+					for _, g := range groups {
+						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%t", g.ID, g.Name, g.Customer, g.SiteCode, g.CountryCode, g.AreaCode, g.EscapeCode, g.ShortDigits, g.ForcedOnNet)
+					}
+				})
+			})
+		}),
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func newEmergencyCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "emergency [NUMBER...]",
+		Short:   "List the emergency numbers, or replace them",
+		Long:    "Calls to an emergency number are connected for everybody, unscreened and uncharged.",
+		Example: "  gygate group emergency\n  gygate group emergency 112 911 110",
+		RunE: a.run(func(c *invocation) error {
+			return c.withBooks(func(b *books) error {
+				admin := pgdirectory.NewAdmin(b.pool)
+				if len(c.args) > 0 {
+					if err := admin.SetEmergency(c.ctx, c.args); err != nil {
+						return err
+					}
+				}
+				numbers, err := admin.Emergency(c.ctx)
+				if err != nil {
+					return err
+				}
+				return c.show(numbers, "%s\n", strings.Join(numbers, " "))
+			})
+		}),
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func importGroups(c *invocation, b *books, r io.Reader, allOrNothing bool) (importReport, error) {
+	report, err := pgdirectory.NewAdmin(b.pool).ImportGroups(c.ctx, r, pgdirectory.ImportOptions{AllOrNothing: allOrNothing})
+	return directoryReport(report), err
+}
+
+func directoryReport(r pgdirectory.ImportReport) importReport {
+	out := importReport{Lines: r.Lines, Imported: r.Imported, Faulty: r.Faulty}
+	for _, f := range r.Faults {
+		out.Faults = append(out.Faults, importFault(f))
+	}
+	return out
+}
+
+// show prints v as JSON when that is asked for, else the line for a person.
+func (c *invocation) show(v any, format string, args ...any) error {
+	if c.json {
+		return printJSON(c.out, v)
+	}
+	_, err := fmt.Fprintf(c.out, format, args...)
+	return err
+}
+
+// list prints a slice as JSON ([] when empty), else as a table.
+func (c *invocation) list(v any, n int, header string, rows func(*table)) error {
+	if c.json && n == 0 {
+		return printJSON(c.out, []struct{}{})
+	}
+	if c.json {
+		return printJSON(c.out, v)
+	}
+	t := newTable(c.out, header)
+	rows(t)
+	return t.flush()
+}

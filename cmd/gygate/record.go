@@ -1,0 +1,55 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gygate/vpnlogic/pgdirectory"
+)
+
+// recordsDefault is how many call records are listed unless --limit says more.
+const recordsDefault = 20
+
+func newRecordCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "record", Short: "Show call records"}
+	cmd.AddCommand(newRecordList(a))
+	return cmd
+}
+
+func newRecordList(a *app) *cobra.Command {
+	var filter pgdirectory.Filter
+	var last time.Duration
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List call records, the newest first: one for each attempt",
+		Example: "  gygate record list\n  gygate record list --number 493023125001 --last 1h --json",
+		Args:    cobra.NoArgs,
+		RunE: a.run(func(c *invocation) error {
+			if last > 0 {
+				filter.Since = time.Now().Add(-last)
+			}
+			return c.withBooks(func(b *books) error {
+				records, err := pgdirectory.NewRecorder(b.pool).Records(c.ctx, filter)
+				if err != nil {
+					return err
+				}
+				return c.list(records, len(records), "SET UP\tCALLING\tDIALLED\tCLASS\tCHARGING\tTALKED\tCOST\tREASON\tQ.850", func(t *table) {
+					for _, r := range records {
+						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d", r.SetupAt.Local().Format(time.DateTime), r.Calling, r.Dialled,
+							r.Class, r.Charging, r.Talked.Round(100*time.Millisecond), r.Cost, r.Reason, r.Cause)
+					}
+				})
+			})
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&filter.Group, "group", "", "group id")
+	f.StringVar(&filter.Number, "number", "", "calling or called number")
+	f.StringVar(&filter.CallID, "call-id", "", "SIP Call-ID")
+	f.StringVar(&filter.Session, "session", "", "Diameter Session-Id")
+	f.DurationVar(&last, "last", 0, "set up within this time, for example 1h")
+	f.IntVar(&filter.Limit, "limit", recordsDefault, "most records")
+	a.jsonFlag(cmd)
+	return cmd
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"gygate/ocs/pgstore"
+)
+
+// violationsShown bounds the violations printed for a person.
+const violationsShown = 50
+
+func newVerifyCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check that the books add up; exits with 1 when they do not",
+		Long: `Verify audits the books in one snapshot, beside running charging: of each balance,
+credits - debits = amount and the freezes on it = frozen; no freeze without an open
+session; each request moved money once; what was rated = debited + overrun.`,
+		Example: "  gygate verify\n  gygate verify --json",
+		Args:    cobra.NoArgs,
+		RunE: a.run(func(c *invocation) error {
+			return c.withBooks(func(b *books) error {
+				report, err := pgstore.NewAdmin(b.pool).Verify(c.ctx)
+				if err != nil {
+					return exitWith(exitUnreachable, err)
+				}
+				if c.json {
+					err = printJSON(c.out, report)
+				} else {
+					err = writeVerify(c.out, report)
+				}
+				if err == nil && !report.OK() {
+					err = refused("%d violations in the books", report.Found)
+				}
+				return err
+			})
+		}),
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+func writeVerify(w io.Writer, r pgstore.VerifyReport) error {
+	for i, v := range r.Violations {
+		if i == violationsShown {
+			fmt.Fprintf(w, "… and %d more\n", r.Found-violationsShown)
+			break
+		}
+		fmt.Fprintln(w, v)
+	}
+	verdict := "the books add up"
+	if !r.OK() {
+		verdict = fmt.Sprintf("%d VIOLATIONS", r.Found)
+	}
+	_, err := fmt.Fprintf(w, "verify: %d accounts, %d balances, %d sessions, %d freezes, %d journal rows: %s\n",
+		r.Accounts, r.Balances, r.Sessions, r.Freezes, r.Journal, verdict)
+	return err
+}
