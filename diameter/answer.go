@@ -10,7 +10,7 @@ type Origin struct {
 }
 
 // failedMax bounds what an error answer repeats of the request, so that an
-// answer never outgrows MessageMax. A longer AVP is reported by text alone.
+// answer never outgrows MessageMax.
 const failedMax = 64 << 10
 
 // StartAnswer appends header and first AVPs of the answer to req: identifiers
@@ -73,13 +73,19 @@ func ErrorAnswer(b []byte, req Message, e *Error, local Origin) []byte {
 	if local.StateID != 0 {
 		b = AppendUint32(b, OriginStateID, local.StateID)
 	}
+	return FinishAnswer(AppendFault(b, e, failedMax), start, req)
+}
+
+// AppendFault appends Error-Message and Failed-AVP. Of the request no more than
+// most octets are repeated; a longer AVP is reported by text alone.
+func AppendFault(b []byte, e *Error, most int) []byte {
 	if e.Text != "" {
 		b = AppendString(b, ErrorMessage, e.Text)
 	}
-	if len(e.Failed) > 0 && len(e.Failed) <= failedMax {
+	if len(e.Failed) > 0 && len(e.Failed) <= most {
 		b = AppendGroup(b, FailedAVP, func(b []byte) []byte { return AppendRaw(b, e.Failed) })
 	}
-	return FinishAnswer(b, start, req)
+	return b
 }
 
 // appendRequestKey appends what every CCA has besides the Result-Code.

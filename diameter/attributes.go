@@ -81,7 +81,6 @@ var (
 	ValidityTime                  = mandatory(avp.ValidityTime)
 	FinalUnitIndication           = mandatory(avp.FinalUnitIndication)
 	FinalUnitAction               = mandatory(avp.FinalUnitAction)
-	RestrictionFilterRule         = mandatory(avp.RestrictionFilterRule)
 	RedirectServer                = mandatory(avp.RedirectServer)
 	RedirectAddressType           = mandatory(avp.RedirectAddressType)
 	RedirectServerAddress         = mandatory(avp.RedirectServerAddress)
@@ -111,7 +110,6 @@ var (
 	SubscriptionIDPrivate      = optional(664)
 	UserEquipmentInfoExtension = optional(653)
 	QoSFinalUnitIndication     = optional(669)
-	FilterID                   = mandatory(11)
 )
 
 // Quota control and answers (TS 32.299 §7.2).
@@ -135,7 +133,6 @@ var (
 	VCSInformation             = tgpp(avp.VCSInformation)
 	EventType                  = tgpp(avp.EventType)
 	SIPMethod                  = tgpp(avp.SIPMethod)
-	Event                      = tgpp(avp.Event)
 	RoleOfNode                 = tgpp(avp.RoleOfNode)
 	NodeFunctionality          = tgpp(avp.NodeFunctionality)
 	UserSessionID              = tgpp(avp.UserSessionID)
@@ -156,7 +153,6 @@ var (
 	StopTime                   = tgpp(avp.StopTime)
 	NetworkCallReferenceNumber = tgpp(avp.NetworkCallReferenceNumber)
 	MSCAddress                 = tgpp(avp.MSCAddress)
-	AoCRequestType             = tgpp(avp.AoCRequestType)
 
 	// chargingID3GPP (3GPP-Charging-Id) is read leniently.
 	chargingID3GPP = Attribute{Code: 2, Vendor: Vendor3GPP}

@@ -142,5 +142,11 @@ func (m Message) Body() []byte { return m.Raw[HeaderLen:] }
 // AVPs iterates the message's top-level AVPs; see Walk.
 func (m Message) AVPs() iter.Seq[AVP] { return Walk(m.Body()) }
 
+// ResultCode returns the Result-Code of an answer, 0 when it has none.
+func (m Message) ResultCode() ResultCode {
+	a, _ := m.Find(ResultCodeAVP)
+	return ResultCode(a.Uint32())
+}
+
 // Find returns the first top-level AVP of that attribute.
 func (m Message) Find(a Attribute) (AVP, bool) { return Find(m.Body(), a) }

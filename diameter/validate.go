@@ -63,8 +63,7 @@ func (d *Dictionary) grammarOf(m Message) (*grammar, *Error) {
 
 // failed reports whether an answer is not a success.
 func failed(m Message) bool {
-	a, ok := m.Find(ResultCodeAVP)
-	return m.Flags&FlagError != 0 || !ok || !ResultCode(a.Uint32()).Success()
+	return m.Flags&FlagError != 0 || !m.ResultCode().Success()
 }
 
 // validator is the state of one validation.
@@ -165,19 +164,6 @@ var fixedSize = [...]uint8{
 	datatype.Unsigned64Type: 8,
 	datatype.Float64Type:    8,
 	datatype.IPv6Type:       16, // the library's highest type: the array covers all of them
-}
-
-// identityMax is the length of the longest domain name.
-const identityMax = 255
-
-// isIdentity reports whether b can be a fully qualified domain name.
-func isIdentity(b []byte) bool {
-	for _, c := range b {
-		if c <= ' ' || c > '~' {
-			return false
-		}
-	}
-	return len(b) > 0 && len(b) <= identityMax
 }
 
 // Address families (IANA address family numbers), with their address lengths.

@@ -27,8 +27,6 @@ func text(a diameter.Attribute, s string) []byte { return diameter.AppendString(
 
 func u32(a diameter.Attribute, v uint32) []byte { return diameter.AppendUint32(nil, a, v) }
 
-func u64(a diameter.Attribute, v uint64) []byte { return diameter.AppendUint64(nil, a, v) }
-
 func group(a diameter.Attribute, members ...[]byte) []byte {
 	return diameter.AppendGroup(nil, a, func(b []byte) []byte { return append(b, bytes.Join(members, nil)...) })
 }

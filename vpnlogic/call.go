@@ -42,7 +42,7 @@ type stamped struct {
 func newCall(ctx context.Context, s *Service, a Attempt, leg Leg) *Call {
 	c := &Call{service: s, attempt: a, leg: leg, events: make(chan stamped, eventsMax)}
 	c.machine = newMachine(rand.Text(), a, limits{
-		callMax: s.config.CallMax, setupMax: s.config.SetUpMax, requestLife: s.config.RequestLife,
+		callMax: s.config.CallMax, setUpMax: s.config.SetUpMax, requestLife: s.config.RequestLife,
 	})
 	c.ctx, c.span = startCallSpan(ctx, a)
 	return c

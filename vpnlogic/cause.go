@@ -112,10 +112,14 @@ var releaseTable = map[string]release{
 	ReasonNoRoute:    {3, 404, "there is no route to the called number"},
 	ReasonMediaFault: {65, 488, "the parties cannot agree on media"},
 
-	// Tokens of the charging system, for the sentence and the cause value.
+	// Tokens of the charging system (ocs.Refusal), for the sentence. Their
+	// numbers are those of the result they come with, as chargingCause has it;
+	// a test of diameter/gy, which knows both sides, holds them together.
 	"authenticate.unknown_subscriber":  {50, 403, "the prepaid service does not know the payer"},
-	"authenticate.no_identity":         {50, 403, "the prepaid service was told no payer"},
-	"authenticate.identity_conflict":   {50, 403, "the payer's identities name two accounts"},
+	"authenticate.no_identity":         {41, 503, "the prepaid service was told no payer"},
+	"authenticate.identity_conflict":   {41, 503, "the payer's identities name two accounts"},
+	"authenticate.unsupported_id":      {41, 503, "the prepaid service cannot read the payer's identity"},
+	"authenticate.payer_changed":       {41, 503, "the payer changed in mid-call"},
 	"authenticate.lost":                {21, 403, "the prepaid account is reported lost"},
 	"authenticate.blocked":             {21, 403, "the prepaid account is blocked"},
 	"authenticate.closed":              {21, 403, "the prepaid account is closed"},
@@ -126,6 +130,13 @@ var releaseTable = map[string]release{
 	"reserve.not_available_to_service": {21, 402, "the money on the account is not available to this call"},
 	"reserve.credit_limit":             {21, 402, "what is left on the account is too little for a call"},
 	"rate.no_price":                    {41, 503, "the charging system has no price for this call"},
+	"rate.unknown_context":             {41, 503, "the charging system does not serve this service context"},
+	"rate.unit":                        {41, 503, "the charging system does not price calls by time"},
+	"rate.currency":                    {41, 503, "the account is kept in another currency"},
+	"session.unknown":                  {41, 503, "the charging system does not know the session any more"},
+	"session.exists":                   {41, 503, "the charging system has this session already"},
+	"session.outcome_gone":             {41, 503, "the charging system does not keep the repeated answer any more"},
+	"engine.internal":                  {41, 503, "the charging system failed"},
 }
 
 // reasonMax bounds a token taken over from an answer of the charging system.

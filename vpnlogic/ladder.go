@@ -2,7 +2,6 @@ package vpnlogic
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 )
 
@@ -116,21 +115,8 @@ func (c *Call) tellRefusal(r CallRecord) {
 	c.tell(CallEvent{From: "gygate", To: "gygate", Record: &r, Text: "call record: " + r.Reason})
 }
 
-// sipTexts are reason phrases (RFC 3261 §21) that HTTP lacks or words
-// otherwise.
-var sipTexts = map[int]string{
-	180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress",
-	408: "Request Timeout", 410: "Gone", 480: "Temporarily Unavailable", 484: "Address Incomplete",
-	486: "Busy Here", 487: "Request Terminated", 488: "Not Acceptable Here",
-	600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable",
-}
-
 func statusText(status int) string {
-	text := sipTexts[status]
-	if text == "" {
-		text = http.StatusText(status)
-	}
-	return fmt.Sprintf("%d %s", status, text)
+	return fmt.Sprintf("%d %s", status, StatusPhrase(status))
 }
 
 func requestText(r ChargeRequest) string {

@@ -87,7 +87,7 @@ func (finish) isAction()      {}
 // limits are the machine's time limits.
 type limits struct {
 	callMax     time.Duration // from answer to release, whatever is granted (C-065)
-	setupMax    time.Duration // from connecting to answer
+	setUpMax    time.Duration // from connecting to answer
 	requestLife time.Duration // of one unanswered charging request (C-010)
 }
 
@@ -191,7 +191,7 @@ func (m *machine) onScreenRefused(now time.Time, e screenRefused) {
 func (m *machine) connect(now time.Time) {
 	m.at, m.connectedAt = sendCall, now
 	if !m.emergency() {
-		m.timers.setUp = now.Add(m.limits.setupMax)
+		m.timers.setUp = now.Add(m.limits.setUpMax)
 	}
 	destination := m.route.Destination
 	destination.Charged = m.charging != ChargingNone && m.charging != ChargingEmergency

@@ -86,7 +86,9 @@ func FuzzNumber(f *testing.F) {
 		f.Add(s, "86", "10")
 	}
 	f.Fuzz(func(t *testing.T, raw, country, area string) {
-		Mask(raw)
+		if masked := Mask(raw); len(masked) != len(raw) {
+			t.Fatalf("%q masked as %q", raw, masked)
+		}
 		if n, ok := callingNumber(raw); ok && !n.Valid() {
 			t.Fatalf("calling number %q", n)
 		}

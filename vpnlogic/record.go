@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// DefaultRecordsMax is how many records may wait for the database: ten
+	// RecordsMaxDefault is how many records may wait for the database: ten
 	// minutes of an outage at 20 calls a second. When it is full, finished
 	// calls wait in their place until CallsMax refuses new ones, so that no
 	// record of a served call is lost.
-	DefaultRecordsMax = 12_000
+	RecordsMaxDefault = 12_000
 	// recordWriters is how many records are written at a time.
 	recordWriters = 4
 	// Pauses between the tries to write a record.
@@ -131,7 +131,7 @@ func (w *recordWriter) lose(r CallRecord, err error) {
 	w.metrics.recordLost(context.Background())
 	w.logger.Error("call record lost",
 		slog.String("call_id", r.CallID), slog.String("session", r.Session),
-		slog.String("group", r.Group), slog.String("number", Mask(r.Calling)), slog.String("called", Mask(r.Called)),
+		slog.String("group", r.Group), slog.String("calling", Mask(r.Calling)), slog.String("called", Mask(r.Called)),
 		slog.Time("setup_at", r.SetupAt), slog.Duration("talked", r.Talked), slog.Duration("reported", r.Reported),
 		slog.String("reason", r.Reason), slog.String("trace_id", r.TraceID), slog.Any("err", err))
 }

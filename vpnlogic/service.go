@@ -14,21 +14,21 @@ import (
 
 // Defaults and limits of a Service.
 const (
-	// DefaultCallsMax bounds calls in all states, also those whose charging
+	// CallsMaxDefault bounds calls in all states, also those whose charging
 	// is still being settled: each is a goroutine and some kilobytes.
-	DefaultCallsMax = 10_000
+	CallsMaxDefault = 10_000
 	// emergencyHeadroom is how many emergency calls are served beyond CallsMax.
 	emergencyHeadroom = 1_000
-	// DefaultCallMax is the hard limit of one call's length.
-	DefaultCallMax = 12 * time.Hour
-	// DefaultSetUpMax is how long a called party may ring (ITU-T Q.118 §4.3.1
+	// CallMaxDefault is the hard limit of one call's length.
+	CallMaxDefault = 12 * time.Hour
+	// SetUpMaxDefault is how long a called party may ring (ITU-T Q.118 §4.3.1
 	// gives two to four minutes).
-	DefaultSetUpMax = 3 * time.Minute
-	// DefaultRequestLife is the request timeout of RFC 8506 §13.
-	DefaultRequestLife = 2 * time.Minute
-	// DefaultChargeMax is when a Charger that outlives its own Tx is taken for
+	SetUpMaxDefault = 3 * time.Minute
+	// RequestLifeDefault is the request timeout of RFC 8506 §13.
+	RequestLifeDefault = 2 * time.Minute
+	// ChargeMaxDefault is when a Charger that outlives its own Tx is taken for
 	// dead, so that no caller is left ringing.
-	DefaultChargeMax = 30 * time.Second
+	ChargeMaxDefault = 30 * time.Second
 	// textMax bounds the strings taken over from signalling.
 	textMax = 255
 )
@@ -51,12 +51,12 @@ type ServiceConfig struct {
 }
 
 func (c ServiceConfig) withDefaults() ServiceConfig {
-	fill(&c.CallsMax, DefaultCallsMax)
-	fill(&c.CallMax, DefaultCallMax)
-	fill(&c.SetUpMax, DefaultSetUpMax)
-	fill(&c.RequestLife, DefaultRequestLife)
-	fill(&c.ChargeMax, DefaultChargeMax)
-	fill(&c.RecordsMax, DefaultRecordsMax)
+	fill(&c.CallsMax, CallsMaxDefault)
+	fill(&c.CallMax, CallMaxDefault)
+	fill(&c.SetUpMax, SetUpMaxDefault)
+	fill(&c.RequestLife, RequestLifeDefault)
+	fill(&c.ChargeMax, ChargeMaxDefault)
+	fill(&c.RecordsMax, RecordsMaxDefault)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -282,7 +282,7 @@ func TestServiceShutdownDeadline(t *testing.T) {
 		if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 calls not settled") {
 			t.Errorf("shutdown: %v", err)
 		}
-		time.Sleep(2 * DefaultChargeMax)
+		time.Sleep(2 * ChargeMaxDefault)
 		synctest.Wait()
 		if s.Active() != 0 {
 			t.Error("the call never ended")

@@ -48,7 +48,7 @@ func TestTranscript(t *testing.T) {
 // replay returns the transcript as the machine writes it.
 func replay(t *testing.T, text string) string {
 	var out strings.Builder
-	r := &replayer{machine: newMachine("record-1", attempt, limits{callMax: time.Hour, setupMax: 3 * time.Minute, requestLife: 2 * time.Minute}), now: start}
+	r := &replayer{machine: newMachine("record-1", attempt, limits{callMax: time.Hour, setUpMax: 3 * time.Minute, requestLife: 2 * time.Minute}), now: start}
 	inOutput := false
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")

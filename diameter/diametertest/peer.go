@@ -178,9 +178,9 @@ func (p *Peer) ExpectAnswer(to diameter.Header) diameter.Message {
 // expectResult compares an answer's Result-Code.
 func (p *Peer) expectResult(m diameter.Message, want diameter.ResultCode) {
 	p.t.Helper()
-	if a, _ := m.Find(diameter.ResultCodeAVP); diameter.ResultCode(a.Uint32()) != want {
+	if code := m.ResultCode(); code != want {
 		text, _ := m.Find(diameter.ErrorMessage)
-		p.t.Fatalf("Result-Code %d %q, want %d", a.Uint32(), text.Text(), want)
+		p.t.Fatalf("Result-Code %d %q, want %d", code, text.Text(), want)
 	}
 }
 

@@ -15,16 +15,7 @@ type parser struct {
 	content hash.Hash
 	sum     [32]byte
 	head    [12]byte
-	seen    uint8 // the AVPs no request can do without
 }
-
-// The AVPs parser.complete asks for.
-const (
-	seenSession uint8 = 1 << iota
-	seenContext
-	seenType
-	seenNumber
-)
 
 func (p *parser) take(a diameter.AVP) *diameter.Error {
 	if a.Vendor == 0 {
@@ -46,7 +37,6 @@ func (p *parser) takeBase(a diameter.AVP) *diameter.Error {
 	switch a.Code {
 	case diameter.SessionID.Code:
 		r.SessionID = a.Text()
-		p.seen |= seenSession
 	case diameter.OriginHost.Code:
 		r.OriginHost = a.Text()
 	case diameter.OriginRealm.Code:
@@ -76,16 +66,13 @@ func (p *parser) takeCharging(a diameter.AVP) (err *diameter.Error) {
 	switch a.Code {
 	case diameter.ServiceContextID.Code:
 		r.ServiceContextID = a.Text()
-		p.seen |= seenContext
 	case diameter.CCRequestType.Code:
 		if v := a.Uint32(); v < uint32(ocs.Initial) || v > uint32(ocs.Event) {
 			return invalid(a.Raw, fmt.Sprintf("CC-Request-Type %d", v))
 		}
 		r.Type = ocs.StepType(a.Uint32())
-		p.seen |= seenType
 	case diameter.CCRequestNumber.Code:
 		r.Number = a.Uint32()
-		p.seen |= seenNumber
 	case diameter.CCSubSessionID.Code:
 		r.SubSession = Some(a.Uint64())
 	case diameter.MultipleServicesIndicator.Code:
@@ -150,6 +137,10 @@ func parseService(group diameter.AVP) (s Service, err *diameter.Error) {
 	return s, nil
 }
 
+// identifiersMax bounds the Service-Identifiers of one target: their list names
+// the target, and names stand in keys of the database, which have a limit.
+const identifiersMax = 32
+
 // take reads one member of an MSCC, or of the command when there is none. It
 // reports whether the AVP is one that moves money.
 func (s *Service) take(a diameter.AVP) (known bool, err *diameter.Error) {
@@ -165,6 +156,10 @@ func (s *Service) take(a diameter.AVP) (known bool, err *diameter.Error) {
 	case a.Is(diameter.RatingGroup):
 		s.RatingGroup = Some(a.Uint32())
 	case a.Is(diameter.ServiceIdentifier):
+		if len(s.Identifiers) == identifiersMax {
+			return true, &diameter.Error{Code: diameter.AVPOccursTooManyTimes, Failed: a.Raw,
+				Text: fmt.Sprintf("more than %d Service-Identifier", identifiersMax)}
+		}
 		s.Identifiers = append(s.Identifiers, a.Uint32())
 	case a.Is(diameter.ReportingReason):
 		s.Reasons = append(s.Reasons, a.Uint32())
@@ -174,34 +169,4 @@ func (s *Service) take(a diameter.AVP) (known bool, err *diameter.Error) {
 		return false, nil
 	}
 	return true, err
-}
-
-// required are the AVPs without which no request can be served, with the
-// example that Failed-AVP shows (RFC 6733 §7.5: zeros of the minimum length).
-var required = [...]struct {
-	seen    uint8
-	name    string
-	example []byte
-}{
-	{seenSession, "Session-Id", diameter.AppendBytes(nil, diameter.SessionID, nil)},
-	{seenContext, "Service-Context-Id", diameter.AppendBytes(nil, diameter.ServiceContextID, nil)},
-	{seenType, "CC-Request-Type", diameter.AppendUint32(nil, diameter.CCRequestType, 0)},
-	{seenNumber, "CC-Request-Number", diameter.AppendUint32(nil, diameter.CCRequestNumber, 0)},
-}
-
-// complete reports the first AVP that this request needs and lacks.
-func (p *parser) complete() *diameter.Error {
-	for _, r := range required {
-		if p.seen&r.seen == 0 {
-			return missing(r.name, r.example)
-		}
-	}
-	if p.ccr.Type == ocs.Event && !p.ccr.Action.Present {
-		return missing("Requested-Action", diameter.AppendUint32(nil, diameter.RequestedAction, 0))
-	}
-	return nil
-}
-
-func missing(name string, example []byte) *diameter.Error {
-	return &diameter.Error{Code: diameter.MissingAVP, Failed: example, Text: "missing " + name}
 }

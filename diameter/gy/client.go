@@ -50,12 +50,9 @@ type ClientConfig struct {
 	Logger      *slog.Logger
 }
 
-// Reasons the client itself gives in ChargeAnswer.Reason.
-const (
-	reasonSessionsFull = "charging.sessions_full"
-	reasonBadAnswer    = vpnlogic.ReasonBadAnswer
-	reasonUnreachable  = vpnlogic.ReasonUnreachable
-)
+// reasonSessionsFull is the reason the client itself gives in
+// ChargeAnswer.Reason, beside those of vpnlogic.
+const reasonSessionsFull = "charging.sessions_full"
 
 // Client is the credit-control client of RFC 8506 for calls: it implements
 // vpnlogic.Charger over Diameter.
@@ -223,18 +220,12 @@ func (c *Client) send(ctx context.Context, ccr *CCR, s session, again repeat) (p
 	code, text := diameter.ResultCode(0), ""
 	if err != nil {
 		text = err.Error()
-	} else if code = resultCode(got.Message); span.IsRecording() {
+	} else if code = got.Message.ResultCode(); span.IsRecording() {
 		span.SetAttributes(keyPeer.String(got.From.Host))
 	}
 	endSpan(span, code, text)
 	c.metrics.record(ccr.Type, code, time.Since(began))
 	return got, err
-}
-
-// resultCode reads the one AVP that decides.
-func resultCode(m diameter.Message) diameter.ResultCode {
-	code, _ := m.Find(diameter.ResultCodeAVP)
-	return diameter.ResultCode(code.Uint32())
 }
 
 // destination is the Destination-Host for a sending to peerHost: the server
@@ -256,5 +247,5 @@ func (c *Client) repeat(ctx context.Context, ccr *CCR, s session, again *repeat)
 	if got.EndToEnd != 0 {
 		again.endToEnd = got.EndToEnd
 	}
-	return err == nil && meaning(resultCode(got.Message)) != vpnlogic.ChargeUnreachable
+	return err == nil && meaning(got.Message.ResultCode()) != vpnlogic.ChargeUnreachable
 }

@@ -47,7 +47,7 @@ func (c *Client) read(ccr *CCR, s *session, got peer.Answer, err error) vpnlogic
 // the server may hold a session now.
 func unreachable(ccr *CCR, err error) vpnlogic.ChargeAnswer {
 	open := ccr.Type == ocs.Update || ccr.Type == ocs.Initial && sent(err)
-	return vpnlogic.ChargeAnswer{Result: vpnlogic.ChargeUnreachable, Reason: reasonUnreachable, SessionOpen: open}
+	return vpnlogic.ChargeAnswer{Result: vpnlogic.ChargeUnreachable, Reason: vpnlogic.ReasonUnreachable, SessionOpen: open}
 }
 
 // learn takes over what an answer says about the whole session. Values that
@@ -131,7 +131,7 @@ func bad(format string, arguments ...any) *diameter.Error {
 // cause (conformance C-032, C-115).
 func (c *Client) spoil(ccr *CCR, s *session, a *vpnlogic.ChargeAnswer, fault *diameter.Error) {
 	s.spoilt = true
-	a.Result, a.Reason, a.Grant = vpnlogic.ChargeFailed, reasonBadAnswer, vpnlogic.Grant{}
+	a.Result, a.Reason, a.Grant = vpnlogic.ChargeFailed, vpnlogic.ReasonBadAnswer, vpnlogic.Grant{}
 	c.config.Logger.Warn("charging answer cannot be used; check the charging system's configuration for this service context",
 		"session", ccr.SessionID, "number", ccr.Number, "peer", a.Server, "result_code", a.Code, "err", fault.Text)
 }

@@ -65,7 +65,7 @@ func serviceOf(r vpnlogic.ChargeRequest) Service {
 	if r.Type == vpnlogic.ChargeInitial {
 		return s
 	}
-	used := UsedUnits{ServiceUnits: ServiceUnits{Time: Some(wholeSeconds(r.Used))}}
+	used := UsedUnits{ServiceUnits: ServiceUnits{Time: Some(reportedSeconds(r.Used))}}
 	switch reason := reportOf(r); reason {
 	case vpnlogic.ReportThreshold, vpnlogic.ReportQuotaExhausted:
 		used.Reason = Some(uint32(reason))
@@ -86,7 +86,8 @@ func reportOf(r vpnlogic.ChargeRequest) vpnlogic.ReportReason {
 	return r.Report
 }
 
-func wholeSeconds(d time.Duration) uint32 {
+// reportedSeconds is a usage, which is in whole seconds already, as CC-Time.
+func reportedSeconds(d time.Duration) uint32 {
 	return uint32(min(max(d, 0)/time.Second, math.MaxUint32))
 }
 

@@ -8,6 +8,7 @@ import (
 	"gygate/diameter"
 	"gygate/diameter/peer"
 	"gygate/ocs"
+	"gygate/vpnlogic"
 )
 
 // FuzzCCR: no bytes panic, every request is answered once, and what parses
@@ -52,8 +53,8 @@ func FuzzCCR(f *testing.F) {
 	})
 }
 
-// FuzzCCA: an answer from anywhere is read without a panic, and what it says
-// survives.
+// FuzzCCA: an answer from anywhere is read without a panic, and grants time only
+// when it says so.
 func FuzzCCA(f *testing.F) {
 	for _, name := range []string{"G2", "G3", "G8"} {
 		f.Add(golden(f, name).Raw)
@@ -66,6 +67,9 @@ func FuzzCCA(f *testing.F) {
 		c := NewClient(ClientConfig{Local: testClient}, nil)
 		ccr := requests["G11"]
 		s := session{}
-		c.read(&ccr, &s, peer.Answer{Message: m}, nil)
+		a := c.read(&ccr, &s, peer.Answer{Message: m}, nil)
+		if a.Result != vpnlogic.ChargeGranted && a.Grant != (vpnlogic.Grant{}) || a.Grant.Time < 0 {
+			t.Fatalf("%v grants %+v", a.Result, a.Grant)
+		}
 	})
 }

@@ -134,7 +134,7 @@ var answers = map[ocs.Refusal]answer{
 	ocs.RefundNotLinked: {diameter.EndUserServiceDenied, atService, theReference},
 	ocs.RefundTooLarge:  {diameter.EndUserServiceDenied, atService, theReference},
 
-	ocs.Busy:        {diameter.TooBusy, atCommand, nothing}, // or 3002, see overload
+	ocs.Busy:        {diameter.TooBusy, atCommand, nothing}, // or 3002, see diameter.Overloaded
 	ocs.Unavailable: {diameter.UnableToDeliver, atCommand, nothing},
 	ocs.Internal:    {diameter.UnableToComply, atCommand, nothing},
 }
@@ -146,16 +146,6 @@ func answerTo(r ocs.Refusal) answer {
 		return row
 	}
 	return answers[ocs.Internal]
-}
-
-// overload is the code for a full queue: DIAMETER_TOO_BUSY only when the
-// request names this very host, else the previous hop is to try another one
-// (RFC 6733 §7.1.3, conformance A-063).
-func overload(named bool) diameter.ResultCode {
-	if named {
-		return diameter.TooBusy
-	}
-	return diameter.UnableToDeliver
 }
 
 // meanings is table 2, client side: what a Result-Code means to a call (RFC

@@ -64,6 +64,30 @@ func TestEveryRefusalHasARowB158(t *testing.T) {
 	}
 }
 
+// The release table of vpnlogic names every refusal that can end a call, with
+// the numbers of what its Result-Code means there.
+func TestEveryRefusalHasACause(t *testing.T) {
+	reasons := map[vpnlogic.ChargeResult]string{
+		vpnlogic.ChargeRefused:  vpnlogic.ReasonRefused,
+		vpnlogic.ChargeNoCredit: vpnlogic.ReasonNoCredit,
+		vpnlogic.ChargeFailed:   vpnlogic.ReasonFailed,
+	}
+	unnamed := vpnlogic.Cause{Reason: "never.heard", Q850: vpnlogic.CauseOf(vpnlogic.ReasonFailed).Q850}.Text()
+	for name, refusal := range refusals(t) {
+		reason, ends := reasons[meaning(answerTo(refusal).code)]
+		if !ends || refusal == ocs.RefundNotLinked || refusal == ocs.RefundTooLarge {
+			continue // free or unreachable, which have causes of their own; not of a call
+		}
+		if answerTo(refusal).code == diameter.UserUnknown {
+			reason = vpnlogic.ReasonNoPayer
+		}
+		got, want := vpnlogic.CauseOf(string(refusal)), vpnlogic.CauseOf(reason)
+		if got.Q850 != want.Q850 || got.Status != want.Status || got.Text() == unnamed {
+			t.Errorf("ocs.%s releases a call with %v %q, want the numbers of %v", name, got, got.Text(), want)
+		}
+	}
+}
+
 // The codes that the standard or a decision fixes.
 func TestRefusalCodes(t *testing.T) {
 	for refusal, want := range map[ocs.Refusal]diameter.ResultCode{

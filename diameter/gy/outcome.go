@@ -1,8 +1,6 @@
 package gy
 
 import (
-	"strings"
-
 	"gygate/diameter"
 	"gygate/ocs"
 )
@@ -109,7 +107,7 @@ func (s *Server) refuse(a *CCA, r *CCR, m diameter.Message, refusal ocs.Refusal,
 	row := answerTo(refusal)
 	a.ResultCode = row.code
 	if refusal == ocs.Busy {
-		a.ResultCode = overload(strings.EqualFold(r.DestinationHost, s.config.Local.Host))
+		a.ResultCode = diameter.Overloaded(m, s.config.Local.Host)
 	}
 	a.ErrorMessage = string(refusal)
 	a.Failed = failedAVPs(row.shows, m, target, atCommand)

@@ -28,7 +28,6 @@ type Server struct {
 	config  ServerConfig
 	engine  Submitter
 	metrics *telemetry
-	now     func() time.Time
 }
 
 // NewServer returns a server that charges with engine.
@@ -94,7 +93,7 @@ func (x *exchange) step() (*ocs.Step, ocs.Refusal) {
 	if x.context, known = x.server.context(service); !known {
 		return nil, ocs.UnknownContext
 	}
-	step, refusal := x.ccr.step(x.from, service, x.context, time.Now())
+	step, refusal := x.ccr.step(x.from, service, x.context)
 	if refusal == "" && x.span.SpanContext().IsSampled() {
 		step.Trace = x.span.SpanContext()
 	}

@@ -22,8 +22,7 @@ func raw(t testing.TB, members ...[]byte) diameter.Message {
 	return parse(t, diameter.Finish(append(b, slices.Concat(members...)...), 0))
 }
 
-// Trace 11: what is missing or wrong in a request that validation let pass, and
-// nothing reaches the books.
+// Trace 11: what is missing or wrong in a request, and nothing reaches the books.
 func TestTrace11Faults(t *testing.T) {
 	session := str(diameter.SessionID, "vpnas1.vpn.example;3973000001;31")
 	origin := slices.Concat(str(diameter.OriginHost, "vpnas1.vpn.example"), str(diameter.OriginRealm, "vpn.example"),
@@ -207,8 +206,9 @@ func TestPayers(t *testing.T) {
 		})
 	}
 	t.Run("extension B-062", func(t *testing.T) {
-		m := raw(t, str(diameter.SessionID, "a;1;2"), str(diameter.ServiceContextID, ContextSIP),
-			u32(diameter.CCRequestType, 1), u32(diameter.CCRequestNumber, 0),
+		m := raw(t, str(diameter.SessionID, "a;1;2"), str(diameter.OriginHost, "a.example"), str(diameter.OriginRealm, "example"),
+			str(diameter.DestinationRealm, "vpn.example"), u32(diameter.AuthApplicationID, diameter.AppCreditControl),
+			str(diameter.ServiceContextID, ContextSIP), u32(diameter.CCRequestType, 1), u32(diameter.CCRequestNumber, 0),
 			group(diameter.SubscriptionIDExtension, str(diameter.SubscriptionIDE164, "8613800000001")))
 		s, b := testServer(slice(0))
 		serveOne(t, s, peer.Remote{}, m)

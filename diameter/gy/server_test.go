@@ -42,9 +42,13 @@ func testServer(outcomes ...ocs.Outcome) (*Server, *books) {
 	return NewServer(ServerConfig{Local: testLocal, Contexts: testContexts(), SharedDatabase: true}, b), b
 }
 
-// serveOne passes one request through the server and returns the one answer.
+// serveOne passes one request through validation, as a connection does, and the
+// server, and returns the one answer.
 func serveOne(t testing.TB, s *Server, from peer.Remote, m diameter.Message) []byte {
 	t.Helper()
+	if fault := dictionary().Validate(m, diameter.Mode{Strict: from.Strict}); fault != nil {
+		return diameter.ErrorAnswer(nil, m, fault, s.config.Local)
+	}
 	var answers [][]byte
 	s.Serve(context.Background(), from, m, func(frame []byte) { answers = append(answers, frame) })
 	if len(answers) != 1 {

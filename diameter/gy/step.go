@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gygate/diameter"
 	"gygate/diameter/peer"
@@ -21,7 +20,7 @@ const (
 
 // step is the request as one charging step of a service. The refusal is what
 // the mapping itself finds wrong.
-func (r *CCR) step(from peer.Remote, service string, c ContextConfig, now time.Time) (*ocs.Step, ocs.Refusal) {
+func (r *CCR) step(from peer.Remote, service string, c ContextConfig) (*ocs.Step, ocs.Refusal) {
 	services := r.services()
 	verbs, ok := verbsOf(r.Type, r.action(), requested(services))
 	if !ok {
@@ -41,9 +40,6 @@ func (r *CCR) step(from peer.Remote, service string, c ContextConfig, now time.T
 		Client:     ocs.Client{Host: r.OriginHost, Realm: r.OriginRealm, Relay: from.Host, State: r.OriginStateID},
 		Items:      make([]ocs.Item, len(services)),
 		Content:    r.Content,
-	}
-	if s.At.IsZero() {
-		s.At = now
 	}
 	for i := range services {
 		s.Items[i] = services[i].item(c, r.Type != ocs.Terminate)
@@ -105,13 +101,21 @@ func (s *Service) item(c ContextConfig, grant bool) ocs.Item {
 	for _, u := range s.Used {
 		item.Currency = sameCurrency(item.Currency, currencyOf(u.ServiceUnits))
 		item.Final = item.Final || u.Reason.Present && u.Reason.Value == reasonFinal
-		units := u.Units(c.Unit)
-		if units.Kind == ocs.Unspecified {
-			continue // an empty report is legal and reports nothing (B-085)
-		}
-		item.Used = append(item.Used, ocs.Usage{Units: units, Tariff: tariffChange(u.TariffChange)})
+		item.Used = append(item.Used, u.usage()...)
 	}
 	return item
+}
+
+// usage is the report in every unit it names: only the charging rules know which
+// one was granted, and they leave the others unrated (conformance B-084, D-022,
+// D-023). An empty report is legal and reports nothing (B-085).
+func (u *UsedUnits) usage() (reports []ocs.Usage) {
+	for _, kind := range kinds {
+		if n, ok := u.of(kind); ok {
+			reports = append(reports, ocs.Usage{Units: ocs.Units{Kind: kind, Quantity: n}, Tariff: tariffChange(u.TariffChange)})
+		}
+	}
+	return reports
 }
 
 // noCurrency is what no account has: ISO 4217 numbers have three digits.

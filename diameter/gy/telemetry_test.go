@@ -69,7 +69,7 @@ func TestSpansOfOneCall(t *testing.T) {
 			keyCode: attribute.Int64Value(want.code), keyPeer: attribute.StringValue(want.peer),
 		} {
 			if v, _ := attributes.Value(key); v != value {
-				t.Errorf("span %d: %s = %v, want %v", i, key, v.Emit(), value.Emit())
+				t.Errorf("span %d: %s = %v, want %v", i, key, v.String(), value.String())
 			}
 		}
 	}

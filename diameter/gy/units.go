@@ -172,14 +172,14 @@ func (u ServiceUnits) of(kind ocs.UnitKind) (int64, bool) {
 	return 0, false
 }
 
-// kinds is the order in which a unit is looked for when the context's own is
-// not there.
+// kinds are the kinds of unit, in the order in which one is looked for when the
+// context's own is not there.
 var kinds = [...]ocs.UnitKind{ocs.Seconds, ocs.Octets, ocs.Events, ocs.Amount}
 
-// Units picks the one quantity that counts: of the wanted kind when it is
-// there, because gateways report more types than were granted (conformance
-// B-084, D-022); else of the first kind present, so that the charging rules see
-// what was really said. An empty group is {Unspecified, 0}: "you decide".
+// Units picks the one quantity that counts in a request or grant: of the wanted
+// kind when it is there; else of the first kind present, so that the charging
+// rules see what was really said. An empty group is {Unspecified, 0}: "you
+// decide".
 func (u ServiceUnits) Units(want ocs.UnitKind) ocs.Units {
 	if n, ok := u.of(want); ok {
 		return ocs.Units{Kind: want, Quantity: n}

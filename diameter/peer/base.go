@@ -33,15 +33,7 @@ func appendCEA(b []byte, cer diameter.Message, e *diameter.Error, l Local, nc ne
 	}
 	start := len(b)
 	b = appendCapabilities(startBaseAnswer(b, cer, e.Code, l), l, nc)
-	if e.Text != "" {
-		b = diameter.AppendString(b, diameter.ErrorMessage, e.Text)
-	}
-	if len(e.Failed) > 0 && len(e.Failed) <= failedMax {
-		b = diameter.AppendGroup(b, diameter.FailedAVP, func(b []byte) []byte {
-			return diameter.AppendRaw(b, e.Failed)
-		})
-	}
-	return diameter.Finish(b, start)
+	return diameter.Finish(diameter.AppendFault(b, e, failedMax), start)
 }
 
 // failedMax bounds what a CEA repeats of a CER: its sender is still a stranger.
@@ -124,12 +116,6 @@ func addrPort(a net.Addr) netip.AddrPort {
 		return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
 	}
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
-}
-
-// resultCode returns the Result-Code of an answer, 0 when it has none.
-func resultCode(m diameter.Message) diameter.ResultCode {
-	a, _ := m.Find(diameter.ResultCodeAVP)
-	return diameter.ResultCode(a.Uint32())
 }
 
 // baseCommand reports whether the message is one that peers exchange with their

@@ -77,7 +77,7 @@ type admission struct {
 // certificate. rules is keyed by folded identity.
 func admit(rules map[string]*PeerRule, unknown Policy, host string, addr netip.Addr, state *tls.ConnectionState) admission {
 	rule := rules[foldIdentity(host)]
-	remedy := fmt.Sprintf("peers: - {host: %s, addresses: [%s]}", scalar(host), netip.PrefixFrom(addr, addr.BitLen()))
+	remedy := fmt.Sprintf("- {host: %s, addresses: [%s]}", scalar(host), netip.PrefixFrom(addr, addr.BitLen()))
 	name := host
 	switch {
 	case rule == nil && unknown != Open:
@@ -101,7 +101,7 @@ func scalar(host string) string {
 	if validIdentity(host) {
 		return host
 	}
-	return strconv.Quote(host[:min(len(host), identityMax)])
+	return strconv.Quote(host[:min(len(host), diameter.IdentityMax)])
 }
 
 func contains(prefixes []netip.Prefix, addr netip.Addr) bool {

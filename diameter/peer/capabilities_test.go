@@ -73,7 +73,7 @@ func TestCapabilitiesExchange(t *testing.T) {
 			p := dialScript(t, address)
 			p.write(cer(vpnHost, applications(c.apps)))
 			cea := p.read()
-			if got := resultCode(cea); got != c.want || cea.Flags != 0 {
+			if got := cea.ResultCode(); got != c.want || cea.Flags != 0 {
 				t.Fatalf("CEA with Result-Code %d and flags %#x, want %d and none", got, cea.Flags, c.want)
 			}
 			if fault := dictionary().Validate(cea, diameter.Mode{Strict: true}); fault != nil {
@@ -135,7 +135,7 @@ func TestCEA(t *testing.T) {
 
 func TestUnknownPeer(t *testing.T) {
 	elsewhere := []PeerRule{{Host: "stranger.example", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
-	line := "peers: - {host: stranger.example, addresses: [127.0.0.1/32]}"
+	line := "- {host: stranger.example, addresses: [127.0.0.1/32]}"
 	for _, c := range []struct {
 		name   string
 		policy Policy
@@ -158,7 +158,7 @@ func TestUnknownPeer(t *testing.T) {
 			p.write(cer("stranger.example", nil))
 			if c.want != 0 {
 				cea := p.read()
-				if got := resultCode(cea); got != c.want || (cea.Flags&diameter.FlagError != 0) != got.Protocol() {
+				if got := cea.ResultCode(); got != c.want || (cea.Flags&diameter.FlagError != 0) != got.Protocol() {
 					t.Fatalf("CEA with Result-Code %d, flags %#x, want %d", got, cea.Flags, c.want)
 				}
 			}
@@ -178,7 +178,7 @@ func TestOwnIdentityRefused(t *testing.T) {
 	_, address := startServer(t, echo, func(cfg *ServerConfig) { cfg.Unknown = Open })
 	p := dialScript(t, address)
 	p.write(cer(ocsHost, nil))
-	if code := resultCode(p.read()); code != diameter.UnknownPeer {
+	if code := p.read().ResultCode(); code != diameter.UnknownPeer {
 		t.Errorf("Result-Code %d", code)
 	}
 }
@@ -204,8 +204,8 @@ func TestIncompleteCER(t *testing.T) {
 			p.write(diameter.Finish(b, 0))
 			cea := p.read()
 			failed, _ := cea.Find(diameter.FailedAVP)
-			if _, ok := failed.Find(missing); !ok || resultCode(cea) != diameter.MissingAVP {
-				t.Errorf("Result-Code %d, Failed-AVP %x", resultCode(cea), failed.Raw)
+			if _, ok := failed.Find(missing); !ok || cea.ResultCode() != diameter.MissingAVP {
+				t.Errorf("Result-Code %d, Failed-AVP %x", cea.ResultCode(), failed.Raw)
 			}
 			if err := p.readClose(); !errors.Is(err, io.EOF) {
 				t.Errorf("connection ends with %v", err)
@@ -250,11 +250,11 @@ func TestRepeatedCER(t *testing.T) {
 		p := dialScript(t, address)
 		p.open()
 		p.write(cer(vpnHost, applications(auth(16777238))), request{number: 1}.encode(nil))
-		if a := p.read(); a.Command != diameter.CmdCapabilitiesExchange || resultCode(a) != diameter.UnableToComply {
-			t.Errorf("second CER: %+v %d", a.Header, resultCode(a))
+		if a := p.read(); a.Command != diameter.CmdCapabilitiesExchange || a.ResultCode() != diameter.UnableToComply {
+			t.Errorf("second CER: %+v %d", a.Header, a.ResultCode())
 		}
-		if a := p.read(); resultCode(a) != diameter.Success {
-			t.Errorf("CCR afterwards: %d", resultCode(a))
+		if a := p.read(); a.ResultCode() != diameter.Success {
+			t.Errorf("CCR afterwards: %d", a.ResultCode())
 		}
 	})
 }
@@ -265,19 +265,19 @@ func TestOneConnectionPerIdentity(t *testing.T) {
 		first, second := dialScript(t, address), dialScript(t, address)
 		first.open()
 		second.write(cer("VPN.Example.org", nil))
-		if a := second.read(); resultCode(a) != diameter.ElectionLost || a.Flags&diameter.FlagError != 0 {
-			t.Errorf("second connection: %d %#x", resultCode(a), a.Flags)
+		if a := second.read(); a.ResultCode() != diameter.ElectionLost || a.Flags&diameter.FlagError != 0 {
+			t.Errorf("second connection: %d %#x", a.ResultCode(), a.Flags)
 		}
 		_ = second.readClose()
 		first.write(request{}.encode(nil))
-		if code := resultCode(first.read()); code != diameter.Success {
+		if code := first.read().ResultCode(); code != diameter.Success {
 			t.Errorf("the first connection no longer works: %d", code)
 		}
 		// Once the first is gone the peer may come again.
 		_ = first.nc.Close()
 		for third := dialScript(t, address); ; third = dialScript(t, address) {
 			third.write(cer(vpnHost, nil))
-			if code := resultCode(third.read()); code == diameter.Success {
+			if code := third.read().ResultCode(); code == diameter.Success {
 				return
 			} else if code != diameter.ElectionLost {
 				t.Fatalf("third connection: %d", code)
@@ -293,7 +293,7 @@ func TestConnectionLimits(t *testing.T) {
 	third := dialScript(t, address)
 	_ = third.readClose()
 	second.write(cer(vpnHost, nil))
-	if code := resultCode(second.read()); code != diameter.ElectionLost {
+	if code := second.read().ResultCode(); code != diameter.ElectionLost {
 		t.Errorf("the second connection, within the limit: %d", code)
 	}
 }

@@ -41,8 +41,8 @@ func NewClient(cfg ClientConfig, h Handler) (*Client, error) {
 	if h != nil {
 		c.commands = clientCommands
 	}
-	for i, e := range cfg.Peers {
-		c.endpoints = append(c.endpoints, newEndpoint(c, i, e))
+	for _, e := range cfg.Peers {
+		c.endpoints = append(c.endpoints, newEndpoint(c, e))
 	}
 	return c, nil
 }
@@ -159,7 +159,7 @@ func (a *attempt) next(ctx context.Context) bool {
 
 func (a *attempt) answered(conn *conn, m diameter.Message) bool {
 	movable := a.request.Stay == "" || a.request.Failover
-	if elsewhere(resultCode(m)) && movable {
+	if elsewhere(m.ResultCode()) && movable {
 		if !a.silent {
 			a.take(conn, m)
 		}
@@ -210,7 +210,7 @@ func (a *attempt) pick() *conn {
 // of our peers was met behind one of them, so each may be a way.
 func (a *attempt) class(conn *conn) (class int, allowed bool) {
 	switch {
-	case a.request.Stay == "", sameIdentity(a.request.Stay, conn.remote.Host):
+	case a.request.Stay == "", diameter.SameIdentity(a.request.Stay, conn.remote.Host):
 		return 0, true
 	case conn.remote.Relay, !a.known:
 		return 1, true
@@ -230,7 +230,7 @@ func less(a, b [3]int) bool {
 // knows reports whether one of our peers has, or had, that identity.
 func (c *Client) knows(host string) bool {
 	for _, e := range c.endpoints {
-		if sameIdentity(e.identity(), host) {
+		if diameter.SameIdentity(e.identity(), host) {
 			return true
 		}
 	}

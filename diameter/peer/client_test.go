@@ -54,8 +54,8 @@ func TestErrorAnswersMoveOn(t *testing.T) {
 				r := ask(request{})
 				r.Stay, r.Failover = c.stay, c.failover
 				a, err := b.client.Do(t.Context(), r)
-				if err != nil || a.From.Host != c.wantFrom || resultCode(a.Message) != c.want {
-					t.Errorf("%d from %s, %v; want %d from %s", resultCode(a.Message), a.From.Host, err, c.want, c.wantFrom)
+				if err != nil || a.From.Host != c.wantFrom || a.Message.ResultCode() != c.want {
+					t.Errorf("%d from %s, %v; want %d from %s", a.Message.ResultCode(), a.From.Host, err, c.want, c.wantFrom)
 				}
 				first, _ := p1.of(ccr)
 				second, _ := p2.of(ccr)
@@ -373,8 +373,8 @@ func TestRequestsFromServers(t *testing.T) {
 				startClientWith(t, c.h, func(cfg *ClientConfig) { cfg.Dial = network.dial }, Endpoint{Address: "ocs:3868"})
 				p := acceptScript(t, ln, ocs)
 				p.write(c.frame)
-				if a := p.read(); resultCode(a) != c.want {
-					t.Errorf("Result-Code %d, want %d", resultCode(a), c.want)
+				if a := p.read(); a.ResultCode() != c.want {
+					t.Errorf("Result-Code %d, want %d", a.ResultCode(), c.want)
 				}
 				go p.answerDPR()
 			})

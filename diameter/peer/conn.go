@@ -285,15 +285,14 @@ func (c *conn) fault(m diameter.Message) *diameter.Error {
 	if e := headerFault(m.Header, c.commands); e != nil {
 		return e
 	}
-	d := readDestination(m, c.local)
-	if e := d.fault(c.local); e != nil {
+	if e := readDestination(m, c.local).fault(c.local); e != nil {
 		return e
 	}
 	if e := c.dict.Validate(m, diameter.Mode{Strict: c.remote.Strict}); e != nil {
 		return e
 	}
 	if !c.processing.add() {
-		return d.busy(c.local)
+		return &diameter.Error{Code: diameter.Overloaded(m, c.local.Host), Text: "too many requests in processing"}
 	}
 	return nil
 }

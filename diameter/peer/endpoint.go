@@ -43,7 +43,7 @@ type endpoint struct {
 	since time.Time // of the loss of its connection, or of the start
 }
 
-func newEndpoint(c *Client, index int, cfg Endpoint) *endpoint {
+func newEndpoint(c *Client, cfg Endpoint) *endpoint {
 	e := &endpoint{client: c, cfg: cfg, machine: &machine{}, since: time.Now()}
 	e.last = Remote{Host: cfg.Host, Realm: cfg.Realm}
 	e.watch = newWatchdogTimer(jittered(c.cfg.Watchdog, c.cfg.FastWatchdog),
@@ -241,7 +241,7 @@ func (o *opening) capabilities() Event {
 // process checks the CEA and makes the connection.
 func (o *opening) process() (*conn, error) {
 	n := o.client.node
-	if code := resultCode(o.cea); !code.Success() {
+	if code := o.cea.ResultCode(); !code.Success() {
 		text, _ := o.cea.Find(diameter.ErrorMessage)
 		return nil, fmt.Errorf("%w: Result-Code %d %s", errRefused, code, text.Text())
 	}
@@ -250,7 +250,7 @@ func (o *opening) process() (*conn, error) {
 	}
 	theirs := readCapabilities(o.cea)
 	switch {
-	case o.cfg.Host != "" && !sameIdentity(o.cfg.Host, theirs.host):
+	case o.cfg.Host != "" && !diameter.SameIdentity(o.cfg.Host, theirs.host):
 		return nil, fmt.Errorf("%w: its Origin-Host is %s, the configuration says %s", errCEAFault, theirs.host, o.cfg.Host)
 	case !theirs.common():
 		return nil, fmt.Errorf("%w: it does not serve application 4 (credit control)", errCEAFault)

@@ -285,7 +285,7 @@ func (s *script) readClose() error {
 	_ = s.nc.SetReadDeadline(time.Now().Add(5 * time.Minute)) // as above
 	m, err := diameter.ReadMessage(s.r)
 	if err == nil {
-		s.t.Fatalf("script expected a close, got %+v with Result-Code %d", m.Header, resultCode(m))
+		s.t.Fatalf("script expected a close, got %+v with Result-Code %d", m.Header, m.ResultCode())
 	}
 	if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
 		s.t.Fatal("script expected a close, got nothing")
@@ -298,7 +298,7 @@ func (s *script) open() diameter.Message {
 	s.t.Helper()
 	s.write(cer(vpnHost, nil))
 	cea := s.read()
-	if code := resultCode(cea); code != diameter.Success {
+	if code := cea.ResultCode(); code != diameter.Success {
 		s.t.Fatalf("CEA with Result-Code %d", code)
 	}
 	return cea

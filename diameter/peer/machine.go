@@ -1,5 +1,7 @@
 package peer
 
+import "gygate/diameter"
+
 // The peer state machine of RFC 6733 §5.6, as a pure function. I- stands for the
 // initiator (connecting) connection, R- for the responder (listening) one. The
 // rows of the RFC's table stand above the code that is their translation.
@@ -288,7 +290,7 @@ func (s State) onClosing(e Event) (State, []Action) {
 // winsElection reports whether this node wins the election against the sender of
 // a CER (RFC 6733 §5.6.4, A-014): the higher identity does, and closes the
 // connection that it initiated itself.
-func winsElection(local, remote string) bool { return compareIdentity(local, remote) > 0 }
+func winsElection(local, remote string) bool { return diameter.CompareIdentity(local, remote) > 0 }
 
 // do names the actions of a row.
 func do(actions ...Action) []Action { return actions }

@@ -68,7 +68,7 @@ func (m *metrics) out(frame []byte) {
 func (m *metrics) message(s series, msg diameter.Message) {
 	s.request, s.command = msg.Request(), msg.Command
 	if !s.request {
-		s.result = resultCode(msg)
+		s.result = msg.ResultCode()
 	}
 	m.messages.Add(context.Background(), 1, m.labels(s))
 }

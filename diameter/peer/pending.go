@@ -24,7 +24,7 @@ type pending struct {
 	calls  map[uint32]chan reply
 	usable bool // the watchdog is content with the link
 	barred bool // for good: the connection is being taken down
-	empty  chan struct{}
+	empty  empty
 }
 
 func newPending(max int) *pending {
@@ -81,7 +81,7 @@ func (p *pending) take(hop uint32) (chan reply, bool) {
 	answer, ok := p.calls[hop]
 	if ok {
 		delete(p.calls, hop)
-		p.signalEmpty()
+		p.empty.tell(len(p.calls))
 	}
 	return answer, ok
 }
@@ -115,26 +115,14 @@ func (p *pending) fail(err error) {
 		delete(p.calls, hop)
 		answer <- reply{err: err}
 	}
-	p.signalEmpty()
+	p.empty.tell(len(p.calls))
 }
 
 // idle returns a channel that closes when no request is without an answer.
 func (p *pending) idle() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.empty == nil {
-		p.empty = make(chan struct{})
-	}
-	empty := p.empty
-	p.signalEmpty()
-	return empty
-}
-
-func (p *pending) signalEmpty() {
-	if len(p.calls) == 0 && p.empty != nil {
-		close(p.empty)
-		p.empty = nil
-	}
+	return p.empty.wait(len(p.calls))
 }
 
 func (p *pending) len() int {
@@ -150,7 +138,7 @@ type processing struct {
 	mu      sync.Mutex
 	n       int
 	stopped bool
-	empty   chan struct{}
+	empty   empty
 }
 
 // add counts a request in; false when the connection takes none: too many are in
@@ -170,7 +158,7 @@ func (p *processing) done() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n--
-	p.signalEmpty()
+	p.empty.tell(p.n)
 }
 
 // stop takes no more requests and returns a channel that closes when the last
@@ -179,25 +167,35 @@ func (p *processing) stop() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stopped = true
-	if p.empty == nil {
-		p.empty = make(chan struct{})
-	}
-	empty := p.empty
-	p.signalEmpty()
-	return empty
-}
-
-func (p *processing) signalEmpty() {
-	if p.n == 0 && p.empty != nil {
-		close(p.empty)
-		p.empty = nil
-	}
+	return p.empty.wait(p.n)
 }
 
 func (p *processing) len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.n
+}
+
+// empty tells those who wait that a count has come down to zero. The lock of the
+// count guards it too.
+type empty struct{ zero chan struct{} }
+
+// wait returns a channel that closes when the count, now n, is zero.
+func (e *empty) wait(n int) <-chan struct{} {
+	if e.zero == nil {
+		e.zero = make(chan struct{})
+	}
+	zero := e.zero
+	e.tell(n)
+	return zero
+}
+
+// tell takes note that the count is n now.
+func (e *empty) tell(n int) {
+	if n == 0 && e.zero != nil {
+		close(e.zero)
+		e.zero = nil
+	}
 }
 
 // endToEnd draws End-to-End Identifiers (RFC 6733 §3): the low 12 bits of the

@@ -69,7 +69,7 @@ func TestRequestFaults(t *testing.T) {
 			c.r.hop, c.r.end = 0xabcd0001, 0xef010002
 			p.write(c.r.encode(nil))
 			a := p.read()
-			if got := resultCode(a); got != c.want {
+			if got := a.ResultCode(); got != c.want {
 				t.Fatalf("Result-Code %d, want %d", got, c.want)
 			}
 			want := diameter.FlagProxiable
@@ -106,7 +106,7 @@ func TestAnswersAreNotAnswered(t *testing.T) {
 		p := opened(t, echo, nil)
 		stray := cca(mustParse(t, request{hop: 7}.encode(nil)), diameter.Success, vpn)
 		p.write(stray, request{number: 1}.encode(nil))
-		if a := p.read(); a.Request() || resultCode(a) != diameter.Success {
+		if a := p.read(); a.Request() || a.ResultCode() != diameter.Success {
 			t.Errorf("%+v", a.Header)
 		}
 	})
@@ -135,7 +135,7 @@ func TestProxyInfo(t *testing.T) {
 			r.extra = func(b []byte) []byte { return append(b, both...) }
 			p.write(r.encode(nil))
 			if a := p.read(); !bytes.HasSuffix(a.Raw, both) {
-				t.Errorf("Result-Code %d, tail %x", resultCode(a), a.Raw[len(a.Raw)-len(both):])
+				t.Errorf("Result-Code %d, tail %x", a.ResultCode(), a.Raw[len(a.Raw)-len(both):])
 			}
 		})
 	}
@@ -159,8 +159,8 @@ func TestFramingFaults(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := opened(t, echo, nil)
 			p.write(c.octets, bytes.Repeat([]byte("x"), 100000)) // unread input must not destroy the answer
-			if a := p.read(); resultCode(a) != c.want || a.HopByHop != 5 {
-				t.Errorf("Result-Code %d, hop-by-hop %d", resultCode(a), a.HopByHop)
+			if a := p.read(); a.ResultCode() != c.want || a.HopByHop != 5 {
+				t.Errorf("Result-Code %d, hop-by-hop %d", a.ResultCode(), a.HopByHop)
 			}
 			_ = p.readClose()
 		})
@@ -192,11 +192,11 @@ func TestBrokenAVPKeepsConnection(t *testing.T) {
 		p := opened(t, echo, nil)
 		broken := request{extra: func(b []byte) []byte { return append(b, 0, 0, 1, 0x9f, 0x40, 0, 0, 4) }}
 		p.write(broken.encode(nil), request{number: 2}.encode(nil))
-		if a := p.read(); resultCode(a) != diameter.InvalidAVPLength {
-			t.Errorf("Result-Code %d", resultCode(a))
+		if a := p.read(); a.ResultCode() != diameter.InvalidAVPLength {
+			t.Errorf("Result-Code %d", a.ResultCode())
 		}
-		if a := p.read(); resultCode(a) != diameter.Success {
-			t.Errorf("the next request: %d", resultCode(a))
+		if a := p.read(); a.ResultCode() != diameter.Success {
+			t.Errorf("the next request: %d", a.ResultCode())
 		}
 	})
 }
@@ -217,10 +217,10 @@ func TestSegmentation(t *testing.T) {
 		for _, octet := range append(cer(vpnHost, nil), request{hop: 9}.encode(nil)...) {
 			p.write([]byte{octet})
 		}
-		if cea := p.read(); resultCode(cea) != diameter.Success {
-			t.Errorf("CEA %d", resultCode(cea))
+		if cea := p.read(); cea.ResultCode() != diameter.Success {
+			t.Errorf("CEA %d", cea.ResultCode())
 		}
-		if a := p.read(); a.HopByHop != 9 || resultCode(a) != diameter.Success {
+		if a := p.read(); a.HopByHop != 9 || a.ResultCode() != diameter.Success {
 			t.Errorf("answer %+v", a.Header)
 		}
 	})
@@ -278,8 +278,8 @@ func TestWatchdogAnswer(t *testing.T) {
 			p.write(appendDWR(nil, vpn, 5, 6))
 			dwa := p.read()
 			synctest.Wait()
-			if dwa.Command != diameter.CmdDeviceWatchdog || dwa.Flags != 0 || resultCode(dwa) != diameter.Success || len(answers) != 1000 {
-				t.Errorf("%+v %d, %d in processing", dwa.Header, resultCode(dwa), len(answers))
+			if dwa.Command != diameter.CmdDeviceWatchdog || dwa.Flags != 0 || dwa.ResultCode() != diameter.Success || len(answers) != 1000 {
+				t.Errorf("%+v %d, %d in processing", dwa.Header, dwa.ResultCode(), len(answers))
 			}
 			if a, ok := dwa.Find(diameter.OriginStateID); !ok || a.Uint32() != ocs.OriginStateID {
 				t.Errorf("Origin-State-Id %d", a.Uint32())
@@ -314,8 +314,8 @@ func TestTooManyInProcessing(t *testing.T) {
 		want := map[uint32]diameter.ResultCode{3: diameter.TooBusy, 4: diameter.UnableToDeliver}
 		for range want {
 			a := p.read()
-			if resultCode(a) != want[a.HopByHop] || a.Flags&diameter.FlagError == 0 {
-				t.Errorf("request %d: Result-Code %d, flags %#x, want %d", a.HopByHop, resultCode(a), a.Flags, want[a.HopByHop])
+			if a.ResultCode() != want[a.HopByHop] || a.Flags&diameter.FlagError == 0 {
+				t.Errorf("request %d: Result-Code %d, flags %#x, want %d", a.HopByHop, a.ResultCode(), a.Flags, want[a.HopByHop])
 			}
 		}
 		<-taken
@@ -329,8 +329,8 @@ func TestTooManyInProcessing(t *testing.T) {
 		p.write(request{hop: 5}.encode(nil)) // there is room again
 		<-taken
 		waiting[2](cca(of[2], diameter.Success, ocs))
-		if a := p.read(); a.HopByHop != 5 || resultCode(a) != diameter.Success {
-			t.Errorf("answer to %d: %d", a.HopByHop, resultCode(a))
+		if a := p.read(); a.HopByHop != 5 || a.ResultCode() != diameter.Success {
+			t.Errorf("answer to %d: %d", a.HopByHop, a.ResultCode())
 		}
 	})
 }
@@ -348,7 +348,7 @@ func TestAnswerGoesBackWhereItCameFrom(t *testing.T) {
 		r1.write(request{hop: 11, end: 1}.encode(nil)) // Origin-Host is the direct peer's
 		r2.write(request{hop: 22, end: 1, flags: diameter.FlagRetransmit}.encode(nil))
 		for p, hop := range map[*script]uint32{r1: 11, r2: 22} {
-			if a := p.read(); a.HopByHop != hop || resultCode(a) != diameter.Success {
+			if a := p.read(); a.HopByHop != hop || a.ResultCode() != diameter.Success {
 				t.Errorf("%+v, want hop-by-hop %d", a.Header, hop)
 			}
 		}
@@ -421,6 +421,6 @@ func TestAnswerAfterClose(t *testing.T) {
 	again := dialScript(t, address)
 	for code := diameter.ElectionLost; code != diameter.Success; again = dialScript(t, address) {
 		again.write(cer(vpnHost, nil))
-		code = resultCode(again.read())
+		code = again.read().ResultCode()
 	}
 }

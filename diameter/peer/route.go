@@ -20,7 +20,7 @@ func readDestination(m diameter.Message, l Local) destination {
 		case a.Is(diameter.DestinationRealm) && !d.hasRealm:
 			d.realm, d.hasRealm = a.Data, true
 		case a.Is(diameter.RouteRecord):
-			d.loop = d.loop || sameIdentity(a.Data, l.Host)
+			d.loop = d.loop || diameter.SameIdentity(a.Data, l.Host)
 		}
 	}
 	return d
@@ -34,24 +34,14 @@ func (d destination) fault(l Local) *diameter.Error {
 		return &diameter.Error{Code: diameter.LoopDetected, Text: "this node stands in a Route-Record"}
 	case d.hasHost && !d.hasRealm:
 		return &diameter.Error{Code: diameter.UnableToDeliver, Text: "Destination-Host without Destination-Realm"}
-	case d.hasHost && sameIdentity(d.host, l.Host):
+	case d.hasHost && diameter.SameIdentity(d.host, l.Host):
 		return nil
-	case d.hasRealm && !sameIdentity(d.realm, l.Realm):
+	case d.hasRealm && !diameter.SameIdentity(d.realm, l.Realm):
 		return &diameter.Error{Code: diameter.RealmNotServed, Text: "Destination-Realm is not served here"}
 	case d.hasHost:
 		return &diameter.Error{Code: diameter.UnableToDeliver, Text: "Destination-Host is another node"}
 	}
 	return nil
-}
-
-// busy is the answer of a node that takes no more: 3004 when the request named
-// it, so that the client decides; else 3002, so that the previous hop tries
-// another.
-func (d destination) busy(l Local) *diameter.Error {
-	if d.hasHost && sameIdentity(d.host, l.Host) {
-		return &diameter.Error{Code: diameter.TooBusy, Text: "too many requests in processing"}
-	}
-	return &diameter.Error{Code: diameter.UnableToDeliver, Text: "too many requests in processing"}
 }
 
 // serverCommands and clientCommands are what the two roles serve for application

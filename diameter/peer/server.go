@@ -235,7 +235,7 @@ func (s *Server) identify(nc net.Conn, r *bufio.Reader, cer diameter.Message) (*
 	}
 	fields := []any{"peer", scalar(remote.Host), "address", remote.Addr, "err", fault}
 	if entry.reason != "" {
-		fields = append(fields, "reason", entry.reason, "add_to_configuration", entry.remedy)
+		fields = append(fields, "reason", entry.reason, "add_to_diameter_peers", entry.remedy)
 	}
 	s.quiet.warn(s.log, "diameter peer refused", fields...)
 	if fault.Code == 0 {
@@ -251,7 +251,7 @@ func (s *Server) decide(cer diameter.Message, remote *Remote, state *tls.Connect
 	host, _ := cer.Find(diameter.OriginHost)
 	remote.Host = host.Text()
 	entry := admit(s.rules, s.cfg.Unknown, remote.Host, remote.Addr.Addr(), state)
-	if sameIdentity(remote.Host, s.local.Host) {
+	if diameter.SameIdentity(remote.Host, s.local.Host) {
 		entry = admission{reason: "that is this node's own Origin-Host", remedy: "give the peer another identity"}
 	}
 	if entry.rule != nil {

@@ -15,7 +15,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Fault != nil || resultCode(a.Message) != diameter.Success || a.From.Host != ocsHost {
+	if a.Fault != nil || a.Message.ResultCode() != diameter.Success || a.From.Host != ocsHost {
 		t.Errorf("answer %+v", a)
 	}
 }

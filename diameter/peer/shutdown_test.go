@@ -60,8 +60,8 @@ func TestServerShutdown(t *testing.T) {
 
 			// From now on new requests are refused so that the client moves on.
 			p.write(request{hop: 100, host: ocsHost}.encode(nil))
-			if m := p.read(); m.HopByHop != 100 || resultCode(m) != diameter.TooBusy {
-				t.Errorf("a request during the shutdown: %+v %d", m.Header, resultCode(m))
+			if m := p.read(); m.HopByHop != 100 || m.ResultCode() != diameter.TooBusy {
+				t.Errorf("a request during the shutdown: %+v %d", m.Header, m.ResultCode())
 			}
 			if _, err := network.dial(t.Context(), "ocs:3868"); err == nil {
 				t.Error("the server still accepts")
@@ -156,8 +156,8 @@ func TestPeerDisconnects(t *testing.T) {
 		p := dialScript(t, address)
 		p.open()
 		p.write(request{hop: 1}.encode(nil), dpr(0))
-		if m := p.read(); m.Command != diameter.CmdDisconnectPeer || resultCode(m) != diameter.Success {
-			t.Errorf("%+v %d", m.Header, resultCode(m))
+		if m := p.read(); m.Command != diameter.CmdDisconnectPeer || m.ResultCode() != diameter.Success {
+			t.Errorf("%+v %d", m.Header, m.ResultCode())
 		}
 		<-h.over
 		h.release() // what was in processing is still answered

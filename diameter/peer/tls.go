@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"gygate/diameter"
 )
 
 // ServerTLS loads the configuration of a mutual TLS listener from PEM files:
@@ -69,9 +71,9 @@ func certificateNames(state tls.ConnectionState, name string) bool {
 	}
 	leaf := state.PeerCertificates[0]
 	for _, dns := range leaf.DNSNames {
-		if sameIdentity(dns, name) {
+		if diameter.SameIdentity(dns, name) {
 			return true
 		}
 	}
-	return sameIdentity(leaf.Subject.CommonName, name)
+	return diameter.SameIdentity(leaf.Subject.CommonName, name)
 }

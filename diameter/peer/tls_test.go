@@ -134,7 +134,7 @@ func TestMutualTLS(t *testing.T) {
 			client := startClient(t, nil, Endpoint{Address: address, Host: ocsHost, TLS: c.cfg})
 			waitOpen(t, client)
 			a, err := client.Do(within(t, 10*time.Second), ask(request{}))
-			if err != nil || !a.From.TLS || resultCode(a.Message) != diameter.Success {
+			if err != nil || !a.From.TLS || a.Message.ResultCode() != diameter.Success {
 				t.Errorf("%+v %v", a.From, err)
 			}
 		})
@@ -156,8 +156,8 @@ func TestMutualTLS(t *testing.T) {
 			}
 			p := newScript(t, nc)
 			p.write(cer(vpnHost, nil))
-			if cea := p.read(); resultCode(cea) != diameter.UnknownPeer || cea.Flags&diameter.FlagError == 0 {
-				t.Errorf("CEA %d %#x", resultCode(cea), cea.Flags)
+			if cea := p.read(); cea.ResultCode() != diameter.UnknownPeer || cea.Flags&diameter.FlagError == 0 {
+				t.Errorf("CEA %d %#x", cea.ResultCode(), cea.Flags)
 			}
 			_ = p.readClose()
 			log.await("certificate names another")
@@ -217,8 +217,8 @@ func TestMutualTLS(t *testing.T) {
 		}
 		p := newScript(t, nc)
 		p.write(cer(vpnHost, applications(security(1))))
-		if cea := p.read(); resultCode(cea) != diameter.Success {
-			t.Errorf("CEA %d", resultCode(cea))
+		if cea := p.read(); cea.ResultCode() != diameter.Success {
+			t.Errorf("CEA %d", cea.ResultCode())
 		}
 	})
 }

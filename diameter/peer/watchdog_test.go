@@ -410,8 +410,8 @@ func TestReconnect(t *testing.T) {
 			_, ln := newBubble(t, nil, ocsHost)
 			p := acceptScript(t, ln[0], ocs)
 			p.write(dpr(0))
-			if m := p.read(); m.Command != diameter.CmdDisconnectPeer || resultCode(m) != diameter.Success || m.Flags != 0 {
-				t.Errorf("%+v %d", m.Header, resultCode(m))
+			if m := p.read(); m.Command != diameter.CmdDisconnectPeer || m.ResultCode() != diameter.Success || m.Flags != 0 {
+				t.Errorf("%+v %d", m.Header, m.ResultCode())
 			}
 			_ = p.nc.Close()
 		})

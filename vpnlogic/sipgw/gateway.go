@@ -19,16 +19,16 @@ import (
 
 // Defaults and limits of a Config.
 const (
-	// DefaultSessionExpires bounds what a lost BYE can cost: a vanished phone is
+	// SessionExpiresDefault bounds what a lost BYE can cost: a vanished phone is
 	// noticed at half of it, plus the 32 s a refresh waits for its answer.
-	DefaultSessionExpires = 180 * time.Second
-	// DefaultMinSE is the smallest session interval RFC 4028 §5 lets us ask for.
-	DefaultMinSE = 90 * time.Second
-	// DefaultSetupMax is how long a call may ring: proxies give up after more
+	SessionExpiresDefault = 180 * time.Second
+	// MinSEDefault is the smallest session interval RFC 4028 §5 lets us ask for.
+	MinSEDefault = 90 * time.Second
+	// SetupMaxDefault is how long a call may ring: proxies give up after more
 	// than three minutes (RFC 3261 §16.6, timer C), so we do at three.
-	DefaultSetupMax = 180 * time.Second
-	// DefaultDrain is how long Run, once told to stop, waits for the calls.
-	DefaultDrain = 10 * time.Second
+	SetupMaxDefault = 180 * time.Second
+	// DrainDefault is how long Run, once told to stop, waits for the calls.
+	DrainDefault = 10 * time.Second
 
 	// writeMax bounds one write to a TCP peer that does not read: it holds up
 	// the bridge of its call.
@@ -131,10 +131,10 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	orDefault(&c.SessionExpires, DefaultSessionExpires)
-	orDefault(&c.MinSE, min(DefaultMinSE, c.SessionExpires))
-	orDefault(&c.SetupMax, DefaultSetupMax)
-	orDefault(&c.Drain, DefaultDrain)
+	orDefault(&c.SessionExpires, SessionExpiresDefault)
+	orDefault(&c.MinSE, min(MinSEDefault, c.SessionExpires))
+	orDefault(&c.SetupMax, SetupMaxDefault)
+	orDefault(&c.Drain, DrainDefault)
 	return c
 }
 

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/emiago/sipgo/sip"
+
+	"gygate/vpnlogic"
 )
 
 // incoming is a request with its server transaction, until it is answered.
@@ -33,7 +35,7 @@ func (in *incoming) watchCancel() bool {
 
 // reply builds a response; it goes out with send.
 func (in *incoming) reply(status int) *sip.Response {
-	return sip.NewResponseFromRequest(in.req, status, reasonPhrase(status), nil)
+	return sip.NewResponseFromRequest(in.req, status, vpnlogic.StatusPhrase(status), nil)
 }
 
 // send sends a response. A request that was cancelled a moment before keeps
@@ -76,42 +78,4 @@ func (in *incoming) refuse(status int, headers ...sip.Header) {
 	if err := in.send(res); err != nil && !errors.Is(err, sip.ErrTransactionCanceled) {
 		in.gw.log.Debug("sip response not sent", "status", status, "err", err)
 	}
-}
-
-// reasonPhrase is the text of a status line; it means nothing to a machine.
-func reasonPhrase(status int) string {
-	if phrase, known := phrases[status]; known {
-		return phrase
-	}
-	return phrases[status/100]
-}
-
-// phrases by status, and by its class for the rest.
-var phrases = map[int]string{
-	1: "Progress", 2: "OK", 3: "Redirection", 4: "Request Failure", 5: "Server Failure", 6: "Global Failure",
-
-	sip.StatusTrying:                       "Trying",
-	sip.StatusRinging:                      "Ringing",
-	sip.StatusSessionInProgress:            "Session Progress",
-	sip.StatusOK:                           "OK",
-	sip.StatusBadRequest:                   "Bad Request",
-	sip.StatusPaymentRequired:              "Payment Required",
-	sip.StatusForbidden:                    "Forbidden",
-	sip.StatusNotFound:                     "Not Found",
-	sip.StatusMethodNotAllowed:             "Method Not Allowed",
-	sip.StatusRequestTimeout:               "Request Timeout",
-	sip.StatusGone:                         "Gone",
-	sip.StatusBadExtension:                 "Bad Extension",
-	statusIntervalTooSmall:                 "Session Interval Too Small",
-	sip.StatusTemporarilyUnavailable:       "Temporarily Unavailable",
-	sip.StatusCallTransactionDoesNotExists: "Call/Transaction Does Not Exist",
-	sip.StatusTooManyHops:                  "Too Many Hops",
-	sip.StatusAddressIncomplete:            "Address Incomplete",
-	sip.StatusBusyHere:                     "Busy Here",
-	sip.StatusRequestTerminated:            "Request Terminated",
-	sip.StatusNotAcceptableHere:            "Not Acceptable Here",
-	sip.StatusRequestPending:               "Request Pending",
-	sip.StatusNotImplemented:               "Not Implemented",
-	sip.StatusServiceUnavailable:           "Service Unavailable",
-	sip.StatusGlobalDecline:                "Decline",
 }

@@ -147,7 +147,7 @@ func (g *Gateway) bridge(in *incoming, at time.Time) {
 		return
 	}
 	b.call = call
-	b.log.Debug("sip call", "number", vpnlogic.Mask(attempt.Calling))
+	b.log.Debug("sip call", "calling", vpnlogic.Mask(attempt.Calling))
 	b.run()
 }
 

@@ -31,7 +31,7 @@ func (b *bridge) dial(dest vpnlogic.Destination) {
 	b.out = outgoing{interval: b.gw.cfg.SessionExpires, lateOffer: len(b.invite.req.Body()) == 0}
 	w, err := b.gw.routes.find(dest, b.invite.req)
 	if err != nil {
-		b.log.Warn("sip call has nowhere to go", "number", vpnlogic.Mask(string(dest.Called)), "err", err)
+		b.log.Warn("sip call has nowhere to go", "called", vpnlogic.Mask(string(dest.Called)), "err", err)
 		b.out.final = true
 		b.call.Failed(time.Now(), vpnlogic.CauseOf(vpnlogic.ReasonNoRoute))
 		return

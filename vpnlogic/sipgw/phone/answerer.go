@@ -23,9 +23,6 @@ type Behaviour struct {
 // callsKept bounds the calls an Answerer remembers; the oldest go first.
 const callsKept = 1000
 
-// Busy is a line that refuses at once.
-var Busy = Behaviour{Refuse: sip.StatusBusyHere}
-
 // AnswererConfig describes an Answerer.
 type AnswererConfig struct {
 	Network string               // "udp" (default) or "tcp"
