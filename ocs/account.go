@@ -77,19 +77,21 @@ type TargetState struct {
 
 // Session is an open or closed credit-control session.
 type Session struct {
-	Key       SessionKey
-	ID        string
-	SubID     uint64
-	Account   AccountKey
-	Service   string
-	Client    Client
-	OpenedAt  time.Time
-	Deadline  time.Time // supervision (Tcc): the sweeper expires it from then on
-	ClosedAt  time.Time // zero while open
-	Targets   []*TargetState
-	Outcomes  []StoredOutcome // the last OutcomesKept, oldest first
-	Served    ServedWindow
-	LateUntil time.Time // until then one CCR-T after a failed CCR-U is still debited
+	Key      SessionKey
+	ID       string
+	SubID    uint64
+	Account  AccountKey
+	Service  string
+	Client   Client
+	OpenedAt time.Time
+	Deadline time.Time // supervision (Tcc): the sweeper expires it from then on
+	ClosedAt time.Time // zero while open
+	Targets  []*TargetState
+	Outcomes []StoredOutcome // the last OutcomesKept, oldest first
+	Served   ServedWindow
+	// LateUntil, when set, is until when one CCR-T after the end of the session is
+	// still debited: after a failed CCR-U, or when an operator has it closed.
+	LateUntil time.Time
 
 	New, Dirty bool // the store inserts or updates the row
 }

@@ -65,6 +65,9 @@ func DefaultPolicy() Policy {
 // client report all the time.
 const ValidityMin = 30 * time.Second
 
+// sliceMax bounds a slice, so that no sum with one can overflow: a petabyte.
+const sliceMax = 1_000_000_000_000_000
+
 // Check reports what makes the policy unusable.
 func (p Policy) Check() error {
 	for _, s := range []struct {
@@ -75,8 +78,8 @@ func (p Policy) Check() error {
 		{"octets", p.SliceOctets, p.MinimumOctets},
 		{"events", p.SliceEvents, p.MinimumEvents},
 	} {
-		if s.slice < 1 || s.minimum < 1 || s.minimum > s.slice {
-			return fmt.Errorf("policy: slice of %d %s with a minimum of %d: want 1 <= minimum <= slice", s.slice, s.name, s.minimum)
+		if s.slice < 1 || s.minimum < 1 || s.minimum > s.slice || s.slice > sliceMax {
+			return fmt.Errorf("policy: slice of %d %s with a minimum of %d: want 1 <= minimum <= slice <= %d", s.slice, s.name, s.minimum, int64(sliceMax))
 		}
 	}
 	if p.SliceMoney < 1 {

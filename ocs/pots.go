@@ -2,6 +2,7 @@ package ocs
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -90,9 +91,14 @@ func (a *Account) balance(id int64) *Balance {
 func total(pots []*Balance) int64 {
 	var sum int64
 	for _, b := range pots {
-		sum += b.free()
+		sum = addFree(sum, b)
 	}
 	return sum
+}
+
+// addFree adds what a balance has free, as far as it can be counted.
+func addFree(sum int64, b *Balance) int64 {
+	return sum + min(b.free(), math.MaxInt64-sum)
 }
 
 // available is the money a service may spend on any of the items, and whether
@@ -105,7 +111,7 @@ func (d *decision) available(items []Item) (Money, bool) {
 			continue
 		}
 		if b.Unit == Amount {
-			sum += b.free()
+			sum = addFree(sum, b)
 		} else {
 			units = true
 		}
@@ -142,7 +148,7 @@ func (a *Account) why(now time.Time, available int64, unit UnitKind) Refusal {
 	var all int64
 	for _, b := range a.Balances {
 		if !b.over(now) && (b.Unit == Amount || b.Unit == unit || unit == Unspecified) {
-			all += b.Amount
+			all += min(b.Amount, math.MaxInt64-all)
 		}
 	}
 	switch {

@@ -92,8 +92,12 @@ func (m *Meter) add(money Money, units, per int64) error {
 }
 
 // chargeMax bounds what one target can cost, far above any account and far
-// below the end of int64, so that sums of a few charges cannot overflow.
-const chargeMax = math.MaxInt64 / 64
+// below the end of int64, so that the sum over all targets of a session
+// (TargetsMax) cannot overflow.
+const chargeMax = math.MaxInt64 / (2 * TargetsMax)
+
+// debtMax bounds the debt to which an overrun may still be added.
+const debtMax = math.MaxInt64 - 2*chargeMax
 
 // charge is what everything rated so far costs: fee and exact price, rounded
 // up once, and at least the minimum. Nothing used costs nothing.

@@ -26,6 +26,7 @@ type decision struct {
 	verbs   Verbs
 	at      time.Time // Event-Timestamp, as far as it can be believed
 	items   []Item    // one for each target
+	ends    bool      // the step ends the session: no quota of it lives on
 	outcome Outcome
 }
 
@@ -62,6 +63,9 @@ func decide(ws *WorkingSet, r request, tariff *Tariff, policy *Policy) Outcome {
 // moves and no deadline is renewed. A number known to be served whose outcome
 // is no longer kept is refused, never served again.
 func (d *decision) replay() (Outcome, bool) {
+	if d.key.Type == Direct && d.step.sessionless() {
+		return Outcome{}, false // authenticate alone has no session, and no repeats
+	}
 	if stored := d.ws.Outcomes[d.key]; stored != nil {
 		return stored.repeat(d.step), true
 	}
@@ -166,7 +170,7 @@ func (d *decision) dispatch() {
 	case d.key.Type == Expire:
 		d.expire()
 	case !open && d.key.Type == Terminate && d.ws.Now.Before(d.session.LateUntil):
-		d.terminateLate()
+		d.terminate()
 	case !open:
 		d.unknownSession()
 	case d.key.Type == Update:

@@ -4,7 +4,11 @@ import "time"
 
 // debit rates what the item reports as used and pays for it.
 func (m *movement) debit() {
-	if !reports(m.item.Used) || m.out.Refusal == ForeignCurrency {
+	if !reports(m.item.Used) {
+		return
+	}
+	if m.out.Refusal == ForeignCurrency {
+		m.orphan(m.item.Used)
 		return
 	}
 	if m.state == nil {
@@ -47,7 +51,7 @@ func usedUnit(used []Usage) UnitKind {
 func (m *movement) plausible() ([]Usage, bool) {
 	used := m.item.Used
 	n, ok := sum(used, m.state.Unit)
-	if !ok || n > chargeMax {
+	if !ok || n > chargeMax || m.account.Debt > debtMax {
 		return nil, false
 	}
 	if m.state.Unit == Amount {

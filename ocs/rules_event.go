@@ -234,6 +234,9 @@ func (d *decision) reversal(item Item) (reversal, Refusal) {
 	if len(item.RefundToken) == 0 || debit == nil || debit.Account != d.payer || debit.Reversed >= debit.Cost {
 		return reversal{}, RefundNotLinked
 	}
+	if item.Currency != 0 && item.Currency != d.account.Currency {
+		return reversal{}, ForeignCurrency
+	}
 	left := debit.Cost - debit.Reversed
 	r := reversal{item: item, debit: debit, amount: left, units: debit.Units}
 	asked := item.Requested

@@ -34,7 +34,7 @@ func (d *decision) move(item Item) *movement {
 	m.out.Target, m.out.RatingGroup = item.Target, item.RatingGroup
 	m.state = d.findTarget(item)
 	if m.state != nil {
-		m.late = d.key.Type == Update && d.key.Number < m.state.GrantNumber
+		m.late = (d.key.Type == Update || d.key.Type == Direct) && d.key.Number < m.state.GrantNumber && !d.ends
 		m.price = d.pinned(m.state)
 	}
 	if item.Currency != 0 && item.Currency != d.account.Currency {
@@ -52,7 +52,7 @@ func (d *decision) findTarget(item Item) *TargetState {
 			return t
 		}
 	}
-	if !reports(item.Used) && !item.Final && d.key.Type != Terminate {
+	if !reports(item.Used) && !item.Final {
 		return nil
 	}
 	var found *TargetState

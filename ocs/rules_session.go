@@ -1,6 +1,9 @@
 package ocs
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // TargetsMax bounds what one session may hold freezes for.
 const TargetsMax = 128
@@ -135,11 +138,9 @@ func (d *decision) refusedByAll() Refusal {
 func (d *decision) update() {
 	d.continueSession()
 	refusal := d.standing()
-	ends := refusal != "" && !d.refusesInItems()
-	for _, item := range d.items {
-		d.serveItem(item, refusal)
-	}
-	if ends {
+	d.ends = refusal != "" && !d.refusesInItems()
+	d.serveItems(refusal)
+	if d.ends {
 		d.refuse(refusal)
 		d.close(JournalStep)
 		d.session.LateUntil = d.ws.Now.Add(d.policy.LateTerminate)
@@ -151,23 +152,17 @@ func (d *decision) update() {
 }
 
 // terminate is CCR-T: debit, refund everything, end, whatever the account's
-// standing. Targets the report leaves out are refunded without use.
+// standing. Targets the report leaves out are refunded without use. It may also
+// come late, after a refusal or an operator ended the session (many clients send
+// it all the same), but only one final report is debited.
 func (d *decision) terminate() {
 	d.continueSession()
-	for _, item := range d.items {
-		item.Requested = nil
-		d.serveItem(item, "")
-	}
+	d.session.LateUntil = time.Time{}
+	d.ends = true
+	d.serveItems("")
 	d.close(JournalStep)
 	d.summarize()
 	d.storeInSession()
-}
-
-// terminateLate debits the one final report many clients send after their
-// session was ended by a refusal.
-func (d *decision) terminateLate() {
-	d.session.LateUntil = time.Time{}
-	d.terminate()
 }
 
 // expire gives a silent session's freezes back (supervision time Tcc, RFC 8506
@@ -185,16 +180,15 @@ func (d *decision) expire() {
 // direct carries out exactly the verbs a Prepaid call asks for.
 func (d *decision) direct() {
 	d.continueSession()
+	d.ends = d.verbs&VerbClose != 0
 	if d.verbs&VerbAuthenticate != 0 {
 		d.refuse(d.standing())
 	}
 	if d.outcome.Refusal == "" {
-		for _, item := range d.items {
-			d.serveItem(item, "")
-		}
+		d.serveItems("")
 		d.refuse(d.refusedByAll())
 	}
-	if d.verbs&VerbClose != 0 {
+	if d.ends {
 		d.close(JournalStep)
 	} else if d.outcome.Refusal == "" {
 		d.renew()
@@ -214,8 +208,12 @@ func (d *decision) continueSession() {
 	d.session.Dirty = true
 }
 
-// renew starts Tcc anew.
+// renew starts Tcc anew, unless an operator has ordered the end of the session:
+// then an open session has its LateUntil already, and its deadline stays over.
 func (d *decision) renew() {
+	if !d.session.LateUntil.IsZero() {
+		return
+	}
 	d.session.Deadline = d.ws.Now.Add(d.policy.supervision(d.service))
 	d.session.Dirty = true
 }
@@ -233,6 +231,9 @@ func (d *decision) close(kind JournalKind) {
 	}
 	if d.session.Open() {
 		d.session.ClosedAt = d.ws.Now
+		if d.ws.Now.Before(d.session.OpenedAt) { // the database's clock has stepped back
+			d.session.ClosedAt = d.session.OpenedAt
+		}
 	}
 	d.session.Dirty = true
 }
@@ -245,17 +246,57 @@ func (d *decision) summarize() {
 	}
 }
 
+// serveItems serves all items of a request to a running session.
+func (d *decision) serveItems(refusal Refusal) {
+	d.settle()
+	for _, item := range d.items {
+		d.serveItem(item, refusal)
+	}
+}
+
+// settle lets one item speak for each target that was granted. A client that was
+// granted a group may report several of its services: their use belongs to the
+// item that names the target, else to the first that means it, because a request
+// moves a target once. The others keep their wish, for a target of their own.
+func (d *decision) settle() {
+	for i := range d.items {
+		t := d.findTarget(d.items[i])
+		if t == nil || t.Target == d.items[i].Target {
+			continue
+		}
+		if first := d.speaker(t, i); first != i {
+			d.items = slices.Clone(d.items) // the step's own stay as they came
+			into := &d.items[first]
+			into.Used = slices.Concat(into.Used, d.items[i].Used)
+			d.items[i].Used, d.items[i].Final = nil, false
+		}
+	}
+}
+
+// speaker is the item that speaks for a target, of those up to n and the one
+// that names it.
+func (d *decision) speaker(t *TargetState, n int) int {
+	means := func(item Item) bool { return d.findTarget(item) == t }
+	names := func(item Item) bool { return item.Target == t.Target }
+	if i := slices.IndexFunc(d.items, names); i >= 0 {
+		return i
+	}
+	return slices.IndexFunc(d.items[:n+1], means)
+}
+
 // serveItem carries out the step's verbs for one target. refusal, when set, is
 // why no new quota is given.
 func (d *decision) serveItem(item Item, refusal Refusal) {
 	m := d.move(item)
 	if d.verbs&VerbDebit != 0 {
 		m.debit()
+	} else {
+		m.orphan(item.Used)
 	}
-	if d.verbs&VerbRefund != 0 && !m.late {
+	if (d.verbs&VerbRefund != 0 || d.ends) && !m.late {
 		m.refund()
 	}
-	wanted := d.verbs&VerbReserve != 0 && item.Requested != nil && !item.Final && !m.late
+	wanted := d.verbs&VerbReserve != 0 && item.Requested != nil && !item.Final && !m.late && !d.ends
 	switch {
 	case m.out.Refusal != "":
 	case refusal != "":

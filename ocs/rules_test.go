@@ -365,6 +365,7 @@ func TestPolicyCheck(t *testing.T) {
 	for name, change := range map[string]func(*ocs.Policy){
 		"slice":     func(p *ocs.Policy) { p.SliceSeconds = 0 },
 		"minimum":   func(p *ocs.Policy) { p.MinimumOctets = p.SliceOctets + 1 },
+		"too large": func(p *ocs.Policy) { p.SliceOctets = 1 << 62 },
 		"money":     func(p *ocs.Policy) { p.SliceMoney = 0 },
 		"validity":  func(p *ocs.Policy) { p.Validity = 29 * time.Second },
 		"retention": func(p *ocs.Policy) { p.Retention = 0 },

@@ -200,7 +200,7 @@ type Step struct {
 	Payer      []Identity  // may be empty on Update and Terminate
 	Service    string      // service context without operator labels: "32260@3gpp.org"
 	Called     string      // destination as E.164 digits, "" when there is none: selects the price
-	At         time.Time   // Event-Timestamp: dates the usage
+	At         time.Time   // Event-Timestamp: dates the usage; zero: now, by the database's clock
 	Client     Client
 	Items      []Item
 	Content    [16]byte          // hash of the charging content; a repeat that differs is noted

@@ -37,7 +37,7 @@ func newTelemetry(log *slog.Logger) *telemetry {
 		metric.WithDescription("Time a lane spent in transactions; its rate is the lane's saturation."))
 	t.steps, errs[2] = t.meter.Int64Counter("ocs.steps",
 		metric.WithDescription("Steps answered, by type and refusal."))
-	t.money, errs[3] = t.meter.Int64Counter("ocs.money", metric.WithUnit("u"),
+	t.money, errs[3] = t.meter.Int64Counter("ocs.money.millionths",
 		metric.WithDescription("Money moved, in millionths of the currency's unit."))
 	t.queue, errs[4] = t.meter.Int64ObservableGauge("ocs.lane.queue",
 		metric.WithDescription("Steps waiting in front of a lane."))

@@ -54,7 +54,7 @@ func TestTelemetry(t *testing.T) {
 	if err := reader.Collect(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if n := sumOf(t, got, "ocs.money"); n != 1_200_000 {
+	if n := sumOf(t, got, "ocs.money.millionths"); n != 1_200_000 {
 		t.Errorf("ocs.money is %d, want two freezes of 0.60", n)
 	}
 	if n := sumOf(t, got, "ocs.steps"); n != 2 {

@@ -22,7 +22,7 @@ type Books struct {
 //     its present values;
 //   - each request moved each balance for each target once;
 //   - what a target was charged = what its rows say was debited and overrun;
-//   - an account's debt = its overruns.
+//   - an account's debt = its overruns, less what was paid of them.
 func CheckBooks(b Books) error {
 	c := &checker{books: b, units: make(map[int64]ocs.UnitKind), frozen: make(map[int64]int64)}
 	c.sessions()
@@ -118,8 +118,8 @@ type movement struct {
 func (c *checker) once() {
 	seen := make(map[movement]bool, len(c.books.Journal))
 	for _, r := range c.books.Journal {
-		if r.Kind == ocs.JournalCredit && r.ReversalOf == nil {
-			continue // an opening or a top-up: not a request's
+		if r.Session == (ocs.SessionKey{}) {
+			continue // an opening, a top-up, a debt paid: not a request's
 		}
 		m := movement{r.Session, r.SubSession, r.Type, r.Number, r.Target, r.Balance, r.Kind}
 		if seen[m] {
@@ -139,7 +139,7 @@ func (c *checker) charges() {
 	for _, r := range c.books.Journal {
 		key := target{ocs.SessionRef{Key: r.Session, Sub: r.SubSession}, r.Target}
 		switch {
-		case r.Type == ocs.Event || r.Kind == ocs.JournalCredit:
+		case r.Type == ocs.Event || r.Session == (ocs.SessionKey{}):
 		case r.Kind == ocs.JournalOverrun:
 			paid[key] += ocs.Money(r.Overrun)
 		case c.units[r.Balance] == ocs.Amount:
@@ -163,13 +163,16 @@ func (c *checker) charges() {
 }
 
 func (c *checker) debts() {
-	overrun := make(map[ocs.AccountKey]ocs.Money)
+	owed := make(map[ocs.AccountKey]ocs.Money)
 	for _, r := range c.books.Journal {
-		overrun[r.Account] += ocs.Money(r.Overrun)
+		owed[r.Account] += ocs.Money(r.Overrun)
+		if r.Kind == ocs.JournalDebt {
+			owed[r.Account] -= ocs.Money(r.Debited)
+		}
 	}
 	for _, a := range c.books.Accounts {
-		if a.Debt != overrun[a.Key] {
-			c.fault("account %d owes %v, its overruns are %v", a.Key.ID, a.Debt, overrun[a.Key])
+		if a.Debt != owed[a.Key] {
+			c.fault("account %d owes %v, its overruns less what was paid are %v", a.Key.ID, a.Debt, owed[a.Key])
 		}
 	}
 }

@@ -2,8 +2,10 @@ package pgstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -63,6 +65,24 @@ type BalanceInfo struct {
 	Priority   int        `json:"priority"`
 	ValidFrom  *time.Time `json:"valid_from,omitempty"`
 	ValidUntil *time.Time `json:"valid_until,omitempty"`
+}
+
+// MarshalJSON writes amount and frozen as decimals in text: of the currency's unit
+// for money, whole counts for others.
+func (b BalanceInfo) MarshalJSON() ([]byte, error) {
+	type plain BalanceInfo
+	return json.Marshal(struct {
+		plain
+		Amount string `json:"amount"`
+		Frozen string `json:"frozen"`
+	}{plain(b), b.decimal(b.Amount), b.decimal(b.Frozen)})
+}
+
+func (b BalanceInfo) decimal(n int64) string {
+	if b.Unit == unitNames[ocs.Amount] {
+		return ocs.Money(n).String()
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 // unitNames are the kinds of unit in text.

@@ -3,7 +3,6 @@ package pgstore
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -102,13 +101,22 @@ func (l *ledger) Books(t testing.TB) (b ocstest.Books) {
 	t.Helper()
 	err := pgx.BeginTxFunc(t.Context(), l.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		set := &loadedSet{WorkingSet: &ocs.WorkingSet{Accounts: make(map[ocs.AccountKey]*ocs.Account), Sessions: make(map[ocs.SessionRef]*ocs.Session)}, freezes: make(map[freezeKey]int64)}
+		var buckets, sessionBuckets []int16
+		var ids, subs []int64
+		var keys [][16]byte
+		err := tx.QueryRow(t.Context(), "select array_agg(bucket), array_agg(id) from account").Scan(&buckets, &ids)
+		if err != nil {
+			return err
+		}
+		err = tx.QueryRow(t.Context(), "select array_agg(bucket), array_agg(key), array_agg(sub) from session").Scan(&sessionBuckets, &keys, &subs)
+		if err != nil {
+			return err
+		}
 		batch := &pgx.Batch{}
-		keysOf := "(select array_agg(bucket order by bucket, id) from account), (select array_agg(id order by bucket, id) from account)"
-		sessionsOf := "(select array_agg(bucket order by bucket, key, sub) from session), (select array_agg(key order by bucket, key, sub) from session), (select array_agg(sub order by bucket, key, sub) from session)"
-		batch.Queue(inline(sql.ReadAccounts, keysOf, "$1::smallint[], $2::bigint[]")).Query(set.scanAccounts)
-		batch.Queue(inline(sql.LoadBalances, keysOf, "$1::smallint[], $2::bigint[]")).Query(set.scanBalances)
-		batch.Queue(inline(sql.LoadSessions, sessionsOf, "$1::smallint[], $2::uuid[], $3::bigint[]")).Query(set.scanSessions)
-		batch.Queue(inline(sql.LoadFreezes, sessionsOf, "$1::smallint[], $2::uuid[], $3::bigint[]")).Query(set.scanFreezes)
+		batch.Queue(sql.ReadAccounts, buckets, ids).Query(set.scanAccounts)
+		batch.Queue(sql.LoadBalances, buckets, ids).Query(set.scanBalances)
+		batch.Queue(sql.LoadSessions, sessionBuckets, keys, subs).Query(set.scanSessions)
+		batch.Queue(sql.LoadFreezes, sessionBuckets, keys, subs).Query(set.scanFreezes)
 		batch.Queue(journalSelect + " order by j.at, j.id").Query(func(rows pgx.Rows) (err error) {
 			b.Journal, err = pgx.CollectRows(rows, scanJournalRow)
 			return err
@@ -171,11 +179,6 @@ func (l *ledger) audit(t testing.TB) {
 	for _, v := range report.Violations {
 		t.Errorf("verify: %v", v)
 	}
-}
-
-// inline puts queries in the place of a statement's parameters.
-func inline(statement, queries, parameters string) string {
-	return strings.Replace(statement, parameters, queries, 1)
 }
 
 // shortDir is a folder for a private server: reachable by its user, and with a path

@@ -41,7 +41,7 @@ func purge(table, condition string) string {
 const olderThan = " < now() - make_interval(secs => $1)"
 
 var (
-	purgeSessions = purge("session", "closed_at is not null and closed_at"+olderThan+" and coalesce(late_until, '-infinity') < now()")
+	purgeSessions = purge("session", "opened_at"+olderThan+" and closed_at"+olderThan+" and coalesce(late_until, '-infinity') < now()")
 	purgeOutcomes = purge("outcome", "at"+olderThan)
 	purgeOrphans  = purge("orphan_usage", "at"+olderThan)
 	purgeDebits   = purge("event_debit", "at"+olderThan)

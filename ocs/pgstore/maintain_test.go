@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -56,6 +57,39 @@ func TestMaintainDeletesWhatIsOlderThanTheRetention(t *testing.T) {
 	}
 	if n := l.count(t, "outcome") + l.count(t, "orphan_usage") + l.count(t, "event_debit"); n != 3 {
 		t.Errorf("%d outcomes, orphans and debits left, want one of each", n)
+	}
+	l.audit(t)
+}
+
+// A month that has begun without a partition gets it beside running charging:
+// what a transaction is just writing to the default partition is moved, too.
+func TestMonthOfALateStart(t *testing.T) {
+	l := newLedger(t)
+	part := "journal_" + time.Now().UTC().Format("2006_01")
+	l.exec(t, "drop table "+part)
+	payer := ocstest.NewPayer()
+	a := l.AddAccount(t, ocstest.Prepaid(100), payer)
+
+	tx, err := l.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `
+		insert into journal (bucket, account, at, balance, kind, sub, type, number, target, rating_group, used, debited, refunded, reserved, credited, overrun, amount_after, frozen_after)
+		values ($1, $2, now(), 0, 'note', 0, 0, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 0)`, a.Key.Bucket, a.Key.ID); err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan error, 1)
+	go func() {
+		_, err := l.admin.Maintain(t.Context(), time.Hour)
+		made <- err
+	}()
+	l.awaitLockWait(t)
+	if err := errors.Join(tx.Commit(t.Context()), <-made); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.count(t, part); n != 2 || l.count(t, "journal_default") != 0 {
+		t.Errorf("%d rows in the month's partition, want 2", n)
 	}
 	l.audit(t)
 }

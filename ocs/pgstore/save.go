@@ -125,13 +125,17 @@ func (c *sessionColumns) add(n *ocs.Session) {
 	c.tops, c.bits = append(c.tops, int64(n.Served.Top)), append(c.bits, int64(n.Served.Bits))
 }
 
-// queueFreezeChanges compares the freezes of all sessions in the set with what
-// was loaded, and writes the difference.
+// queueFreezeChanges compares the freezes of the sessions that decide marked with
+// what was loaded, and writes the difference. What is not marked is left alone:
+// decide may have given its work up half-way.
 func (s *loadedSet) queueFreezeChanges(batch *pgx.Batch) {
 	var created, changed, gone freezeColumns
 	kept := make(map[freezeKey]int64, len(s.freezes))
 	for _, ref := range sortedKeys(s.Sessions, compareRefs) {
 		session := s.Sessions[ref]
+		if !session.New && !session.Dirty {
+			continue
+		}
 		for _, t := range session.Targets {
 			for _, f := range t.Freezes {
 				kept[freezeKey{ref, t.Target, f.Balance}] += f.Amount
@@ -148,8 +152,9 @@ func (s *loadedSet) queueFreezeChanges(batch *pgx.Batch) {
 		}
 	}
 	for _, key := range sortedKeys(s.freezes, compareFreezes) {
-		if _, still := kept[key]; !still {
-			gone.add(s.Sessions[key.session].Account.Bucket, key, 0)
+		session := s.Sessions[key.session]
+		if _, still := kept[key]; !still && session != nil && session.Dirty {
+			gone.add(session.Account.Bucket, key, 0)
 		}
 	}
 	created.queue(batch, sql.InsertFreezes, true)

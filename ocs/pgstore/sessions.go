@@ -111,9 +111,14 @@ func scanSessionInfo(row pgx.CollectableRow) (SessionInfo, error) {
 	return s, err
 }
 
+// closedLate is how long after the order to close it a session's final report is
+// still debited, as after a refused one (ocs.Policy.LateTerminate).
+const closedLate = time.Minute
+
 // CloseSession has a session and its sub-sessions ended: their supervision is over
-// as of now, so that the next sweep of any running engine gives their freezes back
-// and closes them, exactly once. ErrNoSession when none is open.
+// as of now and not renewed any more, so that the next sweep of any running engine
+// gives their freezes back and closes them, exactly once. ErrNoSession when none
+// is open.
 func (a *Admin) CloseSession(ctx context.Context, sessionID string) error {
 	session := [16]byte(ocs.KeyOf(sessionID))
 	var key ocs.AccountKey
@@ -130,8 +135,8 @@ func (a *Admin) CloseSession(ctx context.Context, sessionID string) error {
 			return err
 		}
 		tag, err := tx.Exec(ctx, `
-			update session set deadline = least(deadline, $4), due = least(due, date_trunc('minute', $4::timestamptz))
-			where bucket = $1 and account = $2 and key = $3 and closed_at is null`, key.Bucket, key.ID, session, now)
+			update session set deadline = least(deadline, $4), due = least(due, date_trunc('minute', $4::timestamptz)), late_until = $5
+			where bucket = $1 and account = $2 and key = $3 and closed_at is null`, key.Bucket, key.ID, session, now, now.Add(closedLate))
 		if err == nil && tag.RowsAffected() == 0 {
 			err = fmt.Errorf("%w: %s", ErrNoSession, sessionID)
 		}

@@ -44,9 +44,11 @@ const (
 	RuleFrozen  Rule = "frozen"  // of each balance: the freezes on it = frozen
 	RuleRange   Rule = "range"   // of each balance: 0 <= frozen <= amount
 	RuleOrphan  Rule = "orphan"  // each freeze has an open session
-	RuleOnce    Rule = "once"    // each request moved a balance for a target once
+	RuleOnce    Rule = "once"    // each request moved a balance for a target once, each credit key credited once
 	RuleCharged Rule = "charged" // of each target of a kept session: charged = debited + overrun
 	RuleDebt    Rule = "debt"    // of each account: overruns - what was repaid = debt
+	// RuleReversed: of each one-time debit, what was credited back = reversed.
+	RuleReversed Rule = "reversed"
 )
 
 // Violation is a place where the books are wrong. Money is in millionths.
@@ -146,6 +148,20 @@ select min(account), balance, coalesce(min(session_id), session::text),
        format('request type %s, number %s moved target "%s" %s times (%s)', type, number, target, count(*), kind)
 from journal where session is not null
 group by bucket, session, sub, type, number, target, balance, kind having count(*) > 1`},
+
+	{RuleOnce, `
+select account, balance, '', format('credit key "%s" moved it %s times (%s)', credit_key, count(*), kind)
+from journal where session is null and credit_key is not null
+group by bucket, account, balance, kind, credit_key having count(*) > 1`},
+
+	{RuleReversed, `
+with back as (
+	select j.bucket, j.reversal_of token, sum(j.credited) credited
+	from journal j join balance b on b.bucket = j.bucket and b.account = j.account and b.id = j.balance and b.unit = 4
+	where j.reversal_of is not null group by j.bucket, j.reversal_of)
+select d.account, 0::bigint, '', format('reversed %s of debit %s, but %s was credited back', d.reversed, encode(d.token, 'hex'), coalesce(r.credited, 0))
+from event_debit d left join back r on r.bucket = d.bucket and r.token = d.token
+where d.reversed <> coalesce(r.credited, 0) and d.at >= coalesce((select max(until) from closing), '-infinity')`},
 
 	{RuleDebt, `
 with owed as (

@@ -29,6 +29,9 @@ func TestVerifyFindsEachViolation(t *testing.T) {
 		{"debited without a charge", `insert into journal select (r).* from (select jsonb_populate_record(j, '{"id": 0, "number": 1, "debited": 5}') r from journal j where kind = 'step') x;
 			update balance set amount = 95`, RuleCharged, `target "100" was charged 0, but debited and overrun are 5`},
 		{"state broken", "update session set targets = '\\xff'", RuleCharged, "broken session state"},
+		{"credited twice", `insert into journal select (r).* from (select jsonb_populate_record(j, jsonb_build_object('id', n, 'session', null, 'credit_key', 'k')) r from journal j, generate_series(-2, -1) n where kind = 'credit') x`,
+			RuleOnce, `credit key "k" moved it 2 times (credit)`},
+		{"reversed without a credit", `insert into event_debit select bucket, '\x01', id, now(), '{}', '{}', 10, 4, 3, 1 from account`, RuleReversed, "reversed 4 of debit 01, but 0 was credited back"},
 		{"debt appears", "update account set debt = 3", RuleDebt, "debt 3, but overruns 0 - repaid 0 = 0"},
 		{"debt lost", `insert into journal select (r).* from (select jsonb_populate_record(j, '{"id": 0, "kind": "overrun", "balance": 0, "session": null, "overrun": 9}') r from journal j where kind = 'step') x`, RuleDebt, "debt 0, but overruns 9 - repaid 0 = 9"},
 	} {

@@ -23,6 +23,9 @@ import (
 // logTailBytes is how much of the server's log an error shows.
 const logTailBytes = 2048
 
+// lockPatience is how long a folder may be in use before it is refused.
+const lockPatience = 500 * time.Millisecond
+
 // logBytesMax is the size from which the server's log starts anew.
 const logBytesMax = 16 << 20
 
@@ -74,7 +77,7 @@ func (f *folder) takeLock() error {
 	if err != nil {
 		return err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock(lock); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(lock, 32))
 		lock.Close()
 		return fmt.Errorf("data folder %s is in use by another gygate (process %s): stop that one or choose another folder", f.dir, bytes.TrimSpace(holder))
@@ -84,6 +87,17 @@ func (f *folder) takeLock() error {
 		return err
 	}
 	_, err = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+	return err
+}
+
+// flock tries for a moment: a command that only looks whether the folder is in use
+// (Running) holds the lock for the blink of an eye.
+func flock(lock *os.File) (err error) {
+	for deadline := time.Now().Add(lockPatience); time.Now().Before(deadline); time.Sleep(pollInterval) {
+		if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			return nil
+		}
+	}
 	return err
 }
 

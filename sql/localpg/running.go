@@ -11,6 +11,13 @@ import (
 // ErrNotRunning says that no living gygate runs a server in the folder.
 var ErrNotRunning = errors.New("no private PostgreSQL runs in this folder")
 
+// Holds tells whether the data folder dataDir has a database. One that cannot be
+// looked into counts as having one: starting it names what is wrong.
+func Holds(dataDir string) bool {
+	_, err := os.Stat(folder{dir: dataDir}.cluster())
+	return !errors.Is(err, os.ErrNotExist)
+}
+
 // Running gives the DSN of the server that another gygate, alive now, runs in
 // dataDir. It changes nothing. The error is ErrNotRunning when the folder is
 // free to Start in, or tells why the folder's server cannot be used.

@@ -110,12 +110,11 @@ create table session (
     served_top   bigint      not null, -- highest request number served ...
     served_bits  bigint      not null, -- ... and a bit for each of the 64 below and it
     primary key (bucket, key, sub),
-    constraint session_due_before_deadline check (due <= deadline),
-    constraint session_closed_after_opened check (closed_at >= opened_at)
-) with (fillfactor = 70);
+    constraint session_times_in_order check (due <= deadline and (closed_at is null or closed_at >= opened_at))
+) with (fillfactor = 50); -- rows grow with their outcomes
 create index session_key on session (key); -- resolve: which account has this Session-Id?
 create index session_due on session (due) where closed_at is null;
-create index session_closed on session (closed_at) where closed_at is not null;
+create index session_opened on session using brin (opened_at); -- for retention: costs next to nothing
 
 -- session_freeze is a part of a balance set aside for one target of one open session.
 create table session_freeze (
@@ -180,18 +179,21 @@ create table journal (
     number        bigint      not null,
     target        text        not null,
     rating_group  bigint      not null,
-    used          bigint      not null check (used >= 0),
-    debited       bigint      not null check (debited >= 0),
-    refunded      bigint      not null check (refunded >= 0),
-    reserved      bigint      not null check (reserved >= 0),
-    credited      bigint      not null check (credited >= 0),
-    overrun       bigint      not null check (overrun >= 0),
-    amount_after  bigint      not null check (amount_after >= 0),
-    frozen_after  bigint      not null check (frozen_after >= 0),
+    used          bigint      not null,
+    debited       bigint      not null,
+    refunded      bigint      not null,
+    reserved      bigint      not null,
+    credited      bigint      not null,
+    overrun       bigint      not null,
+    amount_after  bigint      not null,
+    frozen_after  bigint      not null,
     reversal_of   bytea,
     credit_key    text,
     credit_source text,
-    primary key (bucket, account, at, id)
+    primary key (bucket, account, at, id),
+    -- one constraint, since each is made ready anew for each statement
+    constraint journal_never_negative check (
+        least(used, debited, refunded, reserved, credited, overrun, amount_after, frozen_after) >= 0)
 ) partition by range (at);
 
 -- Rows whose month has no partition yet land here, so that charging never stops
@@ -215,6 +217,8 @@ begin
         stop  := (date_trunc('month', now() at time zone 'UTC') + make_interval(months => i + 1)) at time zone 'UTC';
         part  := 'journal_' || to_char(start at time zone 'UTC', 'YYYY_MM');
         continue when to_regclass(part) is not null;
+        -- what charging is just writing there is waited for, and moved, too
+        lock table journal_default in access exclusive mode;
         execute format('create table %I (like journal including all)', part);
         execute format('with moved as (delete from journal_default where at >= %L and at < %L returning *)
                         insert into %I select * from moved', start, stop, part);
@@ -248,8 +252,8 @@ create function journal_drop_before(horizon timestamptz) returns integer
     language plpgsql as $$
 declare
     part    text;
+    parts   text[] := '{}';
     stop    timestamptz;
-    dropped integer := 0;
 begin
     perform pg_advisory_xact_lock(hashtext('journal partitions'));
     for part in
@@ -268,10 +272,13 @@ begin
                 credited = c.credited + excluded.credited, debited = c.debited + excluded.debited,
                 reversed = c.reversed + excluded.reversed, overrun = c.overrun + excluded.overrun,
                 repaid = c.repaid + excluded.repaid', stop, part);
-        execute format('drop table %I', part);
-        dropped := dropped + 1;
+        parts := parts || part;
     end loop;
-    return dropped;
+    -- a drop locks the whole journal up to the commit: not before all is summed up
+    foreach part in array parts loop
+        execute format('drop table %I', part);
+    end loop;
+    return cardinality(parts);
 end $$;
 -- +goose StatementEnd
 

@@ -1,0 +1,243 @@
+package pgstore
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"gygate/ocs"
+	"gygate/sql"
+	"gygate/sql/localpg"
+)
+
+// A statement that the database refuses undoes the whole transaction; the lane
+// goes on.
+func TestRefusedStatementStoresNothing(t *testing.T) {
+	l := newLedger(t)
+	a := sampleAccount(t, l)
+	w := want(a, "s", ocs.Initial, 0)
+	err := l.Transact(t.Context(), 0, []ocs.Want{w}, func(set *ocs.WorkingSet) {
+		openSession(set, w, "s", 101) // more than the balance has
+	})
+	if err == nil || errors.Is(err, ocs.ErrOutcomeUnknown) {
+		t.Fatalf("got %v, want an error after which nothing is stored", err)
+	}
+	if n := l.count(t, "session") + l.count(t, "session_freeze"); n != 0 {
+		t.Errorf("%d rows stored", n)
+	}
+	transact(t, l.Store, w, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
+	l.audit(t)
+}
+
+func TestPanicOfDecideStoresNothing(t *testing.T) {
+	l := newLedger(t)
+	a := sampleAccount(t, l)
+	w := want(a, "s", ocs.Initial, 0)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is swallowed")
+			}
+		}()
+		l.Transact(t.Context(), 0, []ocs.Want{w}, func(set *ocs.WorkingSet) {
+			openSession(set, w, "s", 40)
+			panic("broken rule")
+		})
+	}()
+	transact(t, l.Store, w, func(set *ocs.WorkingSet) { // the lane goes on, the lock is free
+		if len(set.Sessions) != 0 || set.Accounts[a.Key].Balances[0].Frozen != 0 {
+			t.Error("something is stored")
+		}
+	})
+}
+
+// The backend dies after everything is decided, before anything of it is sent:
+// nothing is stored, and the lane connects anew. (Whether the error also says so
+// depends on when the system notices; both are right.)
+func TestBackendDiesBeforeCommit(t *testing.T) {
+	var l *ledger
+	var armed atomic.Bool
+	l = newLedger(t, func(o *Options) {
+		o.Hook = func(point string) {
+			if point == BeforeCommit && armed.CompareAndSwap(true, false) {
+				l.exec(t, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and state = 'idle in transaction'")
+			}
+		}
+	})
+	a := sampleAccount(t, l)
+	w := want(a, "s", ocs.Initial, 0)
+	armed.Store(true)
+	if err := l.Transact(t.Context(), 0, []ocs.Want{w}, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) }); err == nil {
+		t.Error("no error although the backend is dead")
+	}
+	if n := l.count(t, "session"); n != 0 {
+		t.Errorf("%d sessions stored", n)
+	}
+	transact(t, l.Store, w, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
+	l.audit(t)
+}
+
+// A connection that died between two transactions is made anew unnoticed.
+func TestConnectionLostBetweenTransactions(t *testing.T) {
+	l := newLedger(t)
+	a := sampleAccount(t, l)
+	l.exec(t, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+	w := want(a, "s", ocs.Initial, 0)
+	for lane := range 2 {
+		if err := l.Transact(t.Context(), lane, []ocs.Want{w}, func(*ocs.WorkingSet) {}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The commit happens and its acknowledgement is lost on the way: the outcome is
+// unknown to us, and the repeat finds what was stored.
+func TestAcknowledgementLost(t *testing.T) {
+	l := newLedger(t)
+	a := sampleAccount(t, l)
+	line := newLine(t, l.dsn)
+	s := openStore(t, line.dsn, func(o *Options) {
+		o.Hook = func(point string) {
+			if point == BeforeCommit {
+				line.swallow.Store(true)
+			}
+		}
+	})
+	w := want(a, "s", ocs.Initial, 0)
+	err := s.Transact(t.Context(), 0, []ocs.Want{w}, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
+	if !errors.Is(err, ocs.ErrOutcomeUnknown) {
+		t.Errorf("got %v, want ErrOutcomeUnknown", err)
+	}
+	transact(t, l.Store, w, func(set *ocs.WorkingSet) {
+		if session := set.Sessions[refOf(w.Step)]; session == nil || len(session.Outcomes) != 1 {
+			t.Error("the repeat does not find the outcome")
+		}
+	})
+	l.audit(t)
+}
+
+// line is a connection to the server on which answers can be lost.
+type line struct {
+	dsn     string
+	swallow atomic.Bool // answers are thrown away, and the line is cut after the next
+}
+
+// readyForQuery is the end of an answer outside a transaction.
+var readyForQuery = []byte("Z\x00\x00\x00\x05I")
+
+func newLine(t *testing.T, dsn string) *line {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	listener, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &line{dsn: "host=" + dir + " port=5432 sslmode=disable user=" + cfg.User + " password='" + cfg.Password + "' dbname=" + cfg.Database}
+	network, address := pgNetwork(cfg)
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			open.Go(func() { l.carry(client, network, address) })
+		}
+	})
+	t.Cleanup(func() { listener.Close(); open.Wait() })
+	return l
+}
+
+func pgNetwork(cfg *pgx.ConnConfig) (network, address string) {
+	if strings.HasPrefix(cfg.Host, "/") {
+		return "unix", filepath.Join(cfg.Host, ".s.PGSQL.5432")
+	}
+	return "tcp", net.JoinHostPort(cfg.Host, "5432")
+}
+
+func (l *line) carry(client net.Conn, network, address string) {
+	defer client.Close()
+	server, err := net.Dial(network, address)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var forward sync.WaitGroup
+	forward.Go(func() {
+		io.Copy(server, client)
+		server.Close()
+	})
+	buffer := make([]byte, 1<<16)
+	for {
+		n, err := server.Read(buffer)
+		if err != nil {
+			break
+		}
+		if l.swallow.Load() {
+			if bytes.HasSuffix(buffer[:n], readyForQuery) { // the commit is done
+				break
+			}
+			continue
+		}
+		if _, err := client.Write(buffer[:n]); err != nil {
+			break
+		}
+	}
+	client.Close()
+	forward.Wait()
+}
+
+// With synchronous replication, a wait for the standby that is cancelled ends in a
+// success with a warning. That is no answer to give out.
+func TestCancelledReplicationWaitIsUnknown(t *testing.T) {
+	dir := shortDir(t)
+	var a ocs.Account
+	onPrivateServer(t, localpg.Options{DataDir: dir}, func(l *ledger) { a = sampleAccount(t, l) })
+	standby := map[string]string{"synchronous_standby_names": "nobody"}
+	onPrivateServer(t, localpg.Options{DataDir: dir, Settings: standby}, func(l *ledger) {
+		var cancel sync.WaitGroup
+		cancel.Go(func() { l.exec(t, "select pg_cancel_backend($1)", l.awaitWait(t, "IPC", "SyncRep")) })
+		w := want(a, "s", ocs.Initial, 0)
+		err := l.Transact(t.Context(), 0, []ocs.Want{w}, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
+		cancel.Wait()
+		if !errors.Is(err, ocs.ErrOutcomeUnknown) {
+			t.Errorf("got %v, want ErrOutcomeUnknown", err)
+		}
+		if n := l.count(t, "session"); n != 1 {
+			t.Errorf("%d sessions, want the one that was committed here", n)
+		}
+	})
+}
+
+// onPrivateServer works on a server of its own, whose administrator waits for no
+// standby.
+func onPrivateServer(t *testing.T, opt localpg.Options, work func(*ledger)) {
+	t.Helper()
+	opt.DieWithOwner = true
+	server, err := localpg.Start(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop(t.Context())
+	local := server.DSN() + "&synchronous_commit=local"
+	if _, _, err := sql.Migrate(t.Context(), local); err != nil {
+		t.Fatal(err)
+	}
+	pool := newPool(t, local)
+	defer pool.Close()
+	store := openStore(t, server.DSN())
+	defer store.Close()
+	work(&ledger{Store: store, admin: NewAdmin(pool), pool: pool, dsn: server.DSN()})
+}
