@@ -5,7 +5,7 @@
 set -euo pipefail
 
 declare -A packages=(
-  [postgres]="postgresql-15"
+  [postgres]="postgresql"
   [sipp]="sip-tester"
   [otp]="erlang-diameter erlang-dev erlang-examples erlang-base erlang-ssl openssl"
   [tshark]="tshark"
@@ -37,8 +37,8 @@ echo "installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update -qq
 # No cluster of its own is wanted, only the binaries.
-if [[ " ${missing[*]} " == *" postgresql-15 "* ]]; then
-  "${as_root[@]}" mkdir -p /etc/postgresql-common
-  echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+  "${as_root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+  echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.d/gygate.conf >/dev/null
 fi
 "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2

@@ -198,9 +198,9 @@ func crashAndRepeat(ctx context.Context, g *harness.Gygate, p point) (result, er
 	}
 	switch {
 	case r.debited != r.expected:
-		return r, errors.New("DEBITED IS NOT EXPECTED")
+		return r, errors.New("debited is not what was expected")
 	case r.frozen != 0:
-		return r, errors.New("A FREEZE IS LEFT")
+		return r, errors.New("a freeze is left")
 	}
 	return r, g.Stop()
 }

@@ -50,7 +50,8 @@ type Gygate struct {
 	done chan error
 }
 
-// New prepares a gygate with that configuration in a fresh folder.
+// New prepares a gygate with that configuration in a fresh folder, and empty
+// books to import into.
 func New(bin, name, config string, ports Ports) (*Gygate, error) {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
@@ -65,7 +66,11 @@ func New(bin, name, config string, ports Ports) (*Gygate, error) {
 		return nil, err
 	}
 	g := &Gygate{Bin: bin, Dir: dir, Ports: ports}
-	return g, os.WriteFile(g.config(), []byte(config), 0o600)
+	if err := os.WriteFile(g.config(), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	_, err = g.Run("migrate")
+	return g, err
 }
 
 func (g *Gygate) config() string { return filepath.Join(g.Dir, "gygate.yaml") }
@@ -112,6 +117,18 @@ func (g *Gygate) awaitReady(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// Serve runs work beside the started server, stops it in an orderly way, and
+// removes the folder if nothing failed.
+func (g *Gygate) Serve(ctx context.Context, work func() error) error {
+	if err := g.Start(ctx); err != nil {
+		return err
+	}
+	if err := errors.Join(work(), g.Stop()); err != nil {
+		return err
+	}
+	return g.Remove()
 }
 
 // Wait blocks until the server process has ended by itself.

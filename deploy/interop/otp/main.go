@@ -77,32 +77,17 @@ func run(ctx context.Context, bin string) error {
 	if err := prepare(g); err != nil {
 		return err
 	}
-	if err := g.Start(ctx); err != nil {
-		return err
-	}
-	stopped := false
-	defer func() {
-		if !stopped {
-			g.Stop()
+	return g.Serve(ctx, func() error {
+		if err := overTCP(g); err != nil {
+			return err
 		}
-	}()
-
-	if err := overTCP(g); err != nil {
+		if err := overTLS(g, certs, client); err != nil {
+			return err
+		}
+		verdict, err := g.Run("verify")
+		fmt.Printf("\n%s", verdict)
 		return err
-	}
-	if err := overTLS(g, certs, client); err != nil {
-		return err
-	}
-	if out, err := g.Run("verify"); err != nil {
-		return err
-	} else {
-		fmt.Printf("\n%s", out)
-	}
-	stopped = true
-	if err := g.Stop(); err != nil {
-		return err
-	}
-	return g.Remove()
+	})
 }
 
 func prepare(g *harness.Gygate) error {

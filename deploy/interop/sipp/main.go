@@ -59,26 +59,12 @@ func run(ctx context.Context, bin string) error {
 	if err := provision(g); err != nil {
 		return err
 	}
-	if err := g.Start(ctx); err != nil {
-		return err
-	}
-	stopped := false
-	defer func() {
-		if !stopped {
-			g.Stop()
+	return g.Serve(ctx, func() error {
+		if err := placeCalls(g); err != nil {
+			return err
 		}
-	}()
-	if err := placeCalls(g); err != nil {
-		return err
-	}
-	if err := compare(g); err != nil {
-		return err
-	}
-	stopped = true
-	if err := g.Stop(); err != nil {
-		return err
-	}
-	return g.Remove()
+		return compare(g)
+	})
 }
 
 func number(member int) string { return fmt.Sprintf("468555030%02d", member) }
