@@ -30,9 +30,10 @@ test: ## all tests with the race detector; finds or starts a private PostgreSQL
 	$(GO) test -race -shuffle=on -timeout 15m ./...
 
 .PHONY: check
-check: ## formatting, vet, shell scripts
+check: ## formatting, vet, staticcheck, shell scripts
 	@test -z "$$(gofmt -l cmd diameter ocs vpnlogic sql deploy)" || { gofmt -l cmd diameter ocs vpnlogic sql deploy; exit 1; }
 	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
 	@for f in deploy/*.sh .ci/run; do bash -n $$f || exit 1; done
 
 .PHONY: bench

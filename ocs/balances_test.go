@@ -16,7 +16,6 @@ func TestBalances(t *testing.T) {
 		service.Services = []string{ocstest.Voice}
 		target.Targets = []uint32{rgOnNet}
 		soon.Priority, soon.ValidUntil = -1, morning.Add(time.Hour)
-		w := newWorld(t, ocstest.Voice, pots(general, bonus, service, target, soon))
 		for used, want := range map[int64][]int64{
 			10: {100_000, 100_000, 100_000, 0, 100_000},
 			20: {100_000, 100_000, 0, 0, 100_000},
@@ -24,7 +23,7 @@ func TestBalances(t *testing.T) {
 			40: {100_000, 0, 0, 0, 0},
 			45: {50_000, 0, 0, 0, 0},
 		} {
-			w = newWorld(t, ocstest.Voice, pots(general, bonus, service, target, soon))
+			w := newWorld(t, ocstest.Voice, pots(general, bonus, service, target, soon))
 			w.initial(ask(rgOnNet))
 			w.terminate(seconds(rgOnNet, used))
 			if got := w.left(); fmt.Sprint(got) != fmt.Sprint(want) {

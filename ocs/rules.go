@@ -2,6 +2,8 @@ package ocs
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -281,7 +283,7 @@ func mergeItems(items []Item) []Item {
 			merged = append(merged, item)
 			continue
 		}
-		into.Used = append(into.Used[:len(into.Used):len(into.Used)], item.Used...)
+		into.report(item)
 		into.Final = into.Final || item.Final
 		if item.Requested != nil {
 			into.Requested = item.Requested
@@ -291,6 +293,18 @@ func mergeItems(items []Item) []Item {
 		}
 	}
 	return merged
+}
+
+// report adds what another item reports of the same target. Two currencies are
+// none that an account has.
+func (i *Item) report(other Item) {
+	i.Used = slices.Concat(i.Used, other.Used)
+	switch {
+	case i.Currency == 0:
+		i.Currency = other.Currency
+	case other.Currency != 0 && other.Currency != i.Currency:
+		i.Currency = math.MaxUint16
+	}
 }
 
 func repeatsTarget(items []Item) bool {

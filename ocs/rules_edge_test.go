@@ -158,6 +158,17 @@ func TestUseInAForeignCurrencyIsRecorded(t *testing.T) {
 		t.Errorf("%+v, %d orphans", o, len(w.store.Orphans()))
 	}
 	w.ledger("10.00", "0", "0")
+
+	for _, second := range []ocs.Target{"7", "7/1"} { // beside use in the account's own
+		w = voice(t)
+		w.initial(ocstest.For(7, nil, ocstest.Wish(ocs.Amount, 1_000_000)))
+		own, foreign := report, report
+		own.Currency, foreign.Target = ocstest.Currency, second
+		if o := w.terminate(own, foreign); o.Items[0].Refusal != ocs.ForeignCurrency {
+			t.Errorf("%+v", o)
+		}
+		w.ledger("10.00", "0", "0")
+	}
 }
 
 // D-055: what a first request reports of an earlier session is no use of this

@@ -266,8 +266,7 @@ func (d *decision) settle() {
 		}
 		if first := d.speaker(t, i); first != i {
 			d.items = slices.Clone(d.items) // the step's own stay as they came
-			into := &d.items[first]
-			into.Used = slices.Concat(into.Used, d.items[i].Used)
+			d.items[first].report(d.items[i])
 			d.items[i].Used, d.items[i].Final = nil, false
 		}
 	}

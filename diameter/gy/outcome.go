@@ -14,7 +14,7 @@ const (
 )
 
 // reply turns an outcome into the answer to the request.
-func (s *Server) reply(r *CCR, m diameter.Message, c ContextConfig, o ocs.Outcome) *CCA {
+func (s *Server) reply(r *CCR, m diameter.Message, c ocs.ServiceContext, o ocs.Outcome) *CCA {
 	a := s.envelope(r)
 	if refusal, target := refused(r, c, o); refusal != "" {
 		s.refuse(a, r, m, refusal, target)
@@ -54,7 +54,7 @@ func (s *Server) envelope(r *CCR) *CCA {
 // about: that of the step itself; of an item whose refusal concerns the whole
 // request; of the first item when all are refused and nothing keeps the code
 // inside an MSCC (conformance B-094, B-095).
-func refused(r *CCR, c ContextConfig, o ocs.Outcome) (ocs.Refusal, ocs.Target) {
+func refused(r *CCR, c ocs.ServiceContext, o ocs.Outcome) (ocs.Refusal, ocs.Target) {
 	if o.Refusal != "" {
 		return o.Refusal, culprit(r, o)
 	}
@@ -78,12 +78,12 @@ func refused(r *CCR, c ContextConfig, o ocs.Outcome) (ocs.Refusal, ocs.Target) {
 // session to keep. A first interrogation keeps the session only for clients
 // that act on codes inside (data gateways); in mid-session the MSCC it is, so
 // that a final interrogation can still report the rest.
-func inside(r *CCR, c ContextConfig) bool {
+func inside(r *CCR, c ocs.ServiceContext) bool {
 	switch {
 	case !r.multiple(), r.Type == ocs.Event:
 		return false
 	case r.Type == ocs.Initial:
-		return c.RefusalInMSCC
+		return c.ItemRefusals
 	default:
 		return true
 	}
@@ -166,7 +166,7 @@ func (s *Server) addSession(a *CCA, r *CCR) {
 
 // addMoney adds what the service costs and what is left. Currency 0 means that
 // no account was reached.
-func (s *Server) addMoney(a *CCA, r *CCR, c ContextConfig, o ocs.Outcome) {
+func (s *Server) addMoney(a *CCA, r *CCR, c ocs.ServiceContext, o ocs.Outcome) {
 	enquiry := r.Type == ocs.Event && r.action() == ocs.CheckBalance
 	if enquiry {
 		a.CheckBalance = Some(uint32(0))
@@ -188,12 +188,14 @@ func (s *Server) addMoney(a *CCA, r *CCR, c ContextConfig, o ocs.Outcome) {
 	}
 }
 
-func (s *Server) tellsCost(r *CCR, c ContextConfig) bool {
+// tellsCost leaves Cost-Information out where refusals stay inside the MSCC: such
+// clients are data gateways, which have no use for it (conformance trace 7).
+func (s *Server) tellsCost(r *CCR, c ocs.ServiceContext) bool {
 	switch r.Type {
 	case ocs.Terminate, ocs.Event:
-		return !c.NoCost
+		return !c.ItemRefusals
 	case ocs.Update:
-		return s.config.CostInUpdates && !c.NoCost
+		return s.config.CostInUpdates && !c.ItemRefusals
 	}
 	return false
 }

@@ -33,9 +33,6 @@ type Server struct {
 // NewServer returns a server that charges with engine.
 func NewServer(config ServerConfig, engine Submitter) *Server {
 	config.Logger = orDiscard(config.Logger)
-	if config.Contexts == nil {
-		config.Contexts = DefaultContexts()
-	}
 	return &Server{config: config, engine: engine, metrics: newTelemetry("gygate.ccr")}
 }
 
@@ -55,7 +52,7 @@ type exchange struct {
 	from     peer.Remote
 	m        diameter.Message
 	ccr      *CCR
-	context  ContextConfig
+	context  ocs.ServiceContext // zero until known
 	span     trace.Span
 	began    time.Time
 	answer   func([]byte)
@@ -89,28 +86,16 @@ func (x *exchange) serve(ctx context.Context) {
 // below this one.
 func (x *exchange) step() (*ocs.Step, ocs.Refusal) {
 	service := contextName(x.ccr.ServiceContextID)
-	var known bool
-	if x.context, known = x.server.context(service); !known {
+	c := x.server.config.Tariff().Context(service)
+	if c == nil {
 		return nil, ocs.UnknownContext
 	}
+	x.context = *c
 	step, refusal := x.ccr.step(x.from, service, x.context)
 	if refusal == "" && x.span.SpanContext().IsSampled() {
 		step.Trace = x.span.SpanContext()
 	}
 	return step, refusal
-}
-
-// context finds what is served under a name.
-func (s *Server) context(name string) (ContextConfig, bool) {
-	if s.config.Tariff == nil {
-		c, ok := s.config.Contexts[name]
-		return c, ok
-	}
-	c := s.config.Tariff().Context(name)
-	if c == nil {
-		return ContextConfig{}, false
-	}
-	return contextOf(c), true
 }
 
 // done receives the outcome on a goroutine of the engine.

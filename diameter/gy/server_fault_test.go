@@ -129,7 +129,7 @@ func (p *panicking) Submit(_ *ocs.Step, done func(ocs.Outcome)) {
 func TestPanicIsAnswered5012B157(t *testing.T) {
 	var log bytes.Buffer
 	p := &panicking{submit: true}
-	s := NewServer(ServerConfig{Local: testLocal, Logger: slog.New(slog.NewTextHandler(&log, nil))}, p)
+	s := NewServer(ServerConfig{Local: testLocal, Tariff: testTariff, Logger: slog.New(slog.NewTextHandler(&log, nil))}, p)
 	m := message(t, call("57", ocs.Initial, 0, ask()))
 	compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(1, 0), result(5012))
 	if !strings.Contains(log.String(), "injected") || strings.Contains(log.String(), "8613800000001") {
@@ -140,7 +140,7 @@ func TestPanicIsAnswered5012B157(t *testing.T) {
 	var answers [][]byte
 	p.submit = false
 	s.Serve(context.Background(), peer.Remote{}, m, func(frame []byte) { answers = append(answers, frame) })
-	broken := NewServer(ServerConfig{Local: testLocal}, nil)
+	broken := NewServer(ServerConfig{Local: testLocal, Tariff: testTariff}, nil)
 	broken.Serve(context.Background(), peer.Remote{}, m, func(frame []byte) { answers = append(answers, frame) })
 	p.done[1](slice(0))
 	p.done[1](slice(0))
@@ -154,7 +154,7 @@ func TestPanicIsAnswered5012B157(t *testing.T) {
 // Answers come from the engine's goroutines, for many requests at once.
 func TestConcurrentAnswers(t *testing.T) {
 	const requests = 64
-	s := NewServer(ServerConfig{Local: testLocal}, later{})
+	s := NewServer(ServerConfig{Local: testLocal, Tariff: testTariff}, later{})
 	var answered sync.WaitGroup
 	for n := range uint32(requests) {
 		answered.Add(1)

@@ -26,20 +26,30 @@ func (b *books) Submit(s *ocs.Step, done func(ocs.Outcome)) {
 	done(o)
 }
 
-// testContexts are those of the fixtures of conformance-wire.
-func testContexts() map[string]ContextConfig {
-	voice := ContextConfig{DefaultRatingGroup: 100, Unit: ocs.Seconds}
-	return map[string]ContextConfig{
-		ContextSIP: voice, ContextVoice: voice,
-		ContextData:  {DefaultRatingGroup: 10, Unit: ocs.Octets, RefusalInMSCC: true, NoCost: true},
-		ContextEvent: {DefaultRatingGroup: 8, Unit: ocs.Events},
+// The service contexts of the fixtures of conformance-wire.
+const (
+	ContextData  = "32251@3gpp.org" // packet-switched data
+	ContextEvent = "32274@3gpp.org" // short messages
+	ContextVoice = "32276@3gpp.org" // voice call service
+)
+
+func testTariff() *ocs.Tariff {
+	tariff, err := ocs.NewTariff(nil, []ocs.ServiceContext{
+		{Name: ContextSIP, DefaultRatingGroup: 100, Unit: ocs.Seconds},
+		{Name: ContextVoice, DefaultRatingGroup: 100, Unit: ocs.Seconds},
+		{Name: ContextData, DefaultRatingGroup: 10, Unit: ocs.Octets, ItemRefusals: true},
+		{Name: ContextEvent, DefaultRatingGroup: 8, Unit: ocs.Events},
+	})
+	if err != nil {
+		panic(err)
 	}
+	return tariff
 }
 
 // testServer serves for outcomes, in order.
 func testServer(outcomes ...ocs.Outcome) (*Server, *books) {
 	b := &books{outcomes: outcomes}
-	return NewServer(ServerConfig{Local: testLocal, Contexts: testContexts(), SharedDatabase: true}, b), b
+	return NewServer(ServerConfig{Local: testLocal, Tariff: testTariff, SharedDatabase: true}, b), b
 }
 
 // serveOne passes one request through validation, as a connection does, and the
@@ -245,7 +255,7 @@ func TestTrace6Replay(t *testing.T) {
 	b := &books{outcomes: []ocs.Outcome{slice(500_000)}}
 	b.outcomes[0].Replayed = true
 	second := diameter.Origin{Host: "ocs2.vpn.example", Realm: "vpn.example"}
-	s := NewServer(ServerConfig{Local: second, SharedDatabase: true}, b)
+	s := NewServer(ServerConfig{Local: second, Tariff: testTariff, SharedDatabase: true}, b)
 	m := golden(t, "G12")
 	frame := serveOne(t, s, peer.Remote{}, m)
 	got := parse(t, frame)

@@ -20,7 +20,7 @@ const (
 
 // step is the request as one charging step of a service. The refusal is what
 // the mapping itself finds wrong.
-func (r *CCR) step(from peer.Remote, service string, c ContextConfig) (*ocs.Step, ocs.Refusal) {
+func (r *CCR) step(from peer.Remote, service string, c ocs.ServiceContext) (*ocs.Step, ocs.Refusal) {
 	services := r.services()
 	verbs, ok := verbsOf(r.Type, r.action(), requested(services))
 	if !ok {
@@ -84,7 +84,7 @@ func requested(services []Service) bool {
 
 // item is what the request asks for one target. grant is false in a final
 // interrogation, where requested units are ignored (conformance B-074).
-func (s *Service) item(c ContextConfig, grant bool) ocs.Item {
+func (s *Service) item(c ocs.ServiceContext, grant bool) ocs.Item {
 	item := ocs.Item{
 		Target:      s.target(),
 		RatingGroup: c.DefaultRatingGroup,

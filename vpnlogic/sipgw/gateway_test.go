@@ -101,7 +101,9 @@ func TestShutdownRefusesNewCalls(t *testing.T) {
 	// The called phone has not answered the CANCEL yet, so the gateway is open.
 	second := newWire(t, addrOf(x.g, "udp")).caller()
 	second.request(sip.INVITE, offerSDP)
-	wantValue(t, second.readStatus(sip.INVITE, 503), "Retry-After", retryAfter)
+	refusal := second.readStatus(sip.INVITE, 503)
+	wantValue(t, refusal, "Retry-After", retryAfter)
+	wantValue(t, refusal, "Reason", `Q.850;cause=41;text="service.shutdown"`)
 	x.b.answer(x.b.readRequest(sip.CANCEL), 200, "")
 	x.b.answer(x.incoming, 487, "")
 	if err := <-down; err != nil {

@@ -87,7 +87,7 @@ func (g *Gateway) onInvite(in *incoming) {
 		return
 	}
 	if !g.enter() {
-		in.refuse(sip.StatusServiceUnavailable, sip.NewHeader("Retry-After", retryAfter))
+		in.refuse(sip.StatusServiceUnavailable, sip.NewHeader("Retry-After", retryAfter), reasonHeader(vpnlogic.CauseOf(vpnlogic.ReasonShutdown)))
 		return
 	}
 	defer g.bridges.Done()
