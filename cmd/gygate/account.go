@@ -93,14 +93,19 @@ func newAccountJournal(a *app) *cobra.Command {
 		Example: "  gygate account journal 493023125001 --limit 50", Args: cobra.ExactArgs(1),
 		RunE: a.run(func(c *invocation) error {
 			return c.withBooks(func(b *books) error {
-				rows, err := pgstore.NewAdmin(b.pool).Journal(c.ctx, c.args[0], limit)
+				admin := pgstore.NewAdmin(b.pool)
+				rows, err := admin.Journal(c.ctx, c.args[0], limit)
 				if err != nil {
 					return err
 				}
-				if c.json {
-					return printJSON(c.out, journalLines(rows))
+				if !c.json {
+					return ladder.WriteJournal(c.out, rows)
 				}
-				return ladder.WriteJournal(c.out, rows)
+				account, err := admin.Show(c.ctx, c.args[0])
+				if err != nil {
+					return err
+				}
+				return printJSON(c.out, journalLines(rows, account.Balances))
 			})
 		}),
 	}
@@ -297,9 +302,9 @@ func flagsText(i pgstore.AccountInfo) string {
 
 func quantityText(unit string, amount int64) string {
 	if unit == "money" {
-		return ocs.Money(amount).String()
+		return amountText(unit, amount)
 	}
-	return fmt.Sprint(amount, " ", unit)
+	return amountText(unit, amount) + " " + unit
 }
 
 func parseIdentities(texts []string) ([]ocs.Identity, error) {

@@ -56,7 +56,7 @@ func placeCall(c *invocation, o phone.DialOptions) error {
 	}
 	r, err := phone.Dial(c.ctx, o)
 	if err != nil {
-		return exitWith(exitUnreachable, fmt.Errorf("%s over %s: %w", o.Via, o.Network, err))
+		return exitWith(exitUnreachable, fmt.Errorf("no answer from %s over %s: does a gygate serve there? --via names another one: %w", o.Via, o.Network, err))
 	}
 	out := callResult{r.CallID, !r.AnsweredAt.IsZero(), r.Status, r.Reason, r.Talked().Seconds(), string(r.HungUp)}
 	if err := c.show(out, "%s", out.text()); err != nil {

@@ -74,6 +74,9 @@ func TestExitCodes(t *testing.T) {
 		{"call --from 1", exitUsage, "to"},
 		{"call --from 1 --to 2 --network carrier-pigeon", exitUsage, "--network"},
 		{"call --from 1 --to 2 --network tcp --via 127.0.0.1:1", exitUnreachable, "127.0.0.1:1"},
+		{"verify --data nowhere", exitUnreachable, "no books in nowhere"},
+		{"account create 493023125001 --data nowhere", exitUnreachable, "--data"},
+		{"call --from 1 --to 2 --network tcp --via 127.0.0.1:1", exitUnreachable, "does a gygate serve there?"},
 		{"verify --dsn " + closed, exitUnreachable, "does not answer"},
 		{"config check " + faulty, exitConfig, "ocs.lane: unknown key"},
 		{"config check nowhere.yaml", exitConfig, "nowhere.yaml"},
@@ -162,7 +165,7 @@ func TestAccountCommands(t *testing.T) {
 		t.Errorf("after the second set: %+v", a)
 	}
 	var rows []journalLine
-	if code, errs := on(t, dsn, &rows, "account", "journal", number); code != exitOK || len(rows) != 2 || rows[1].Credited != 2_500_000 || rows[1].Key != "k1" {
+	if code, errs := on(t, dsn, &rows, "account", "journal", number); code != exitOK || len(rows) != 2 || rows[1].Credited != "2.50" || rows[1].Key != "k1" {
 		t.Errorf("journal: exit code %d, %s, %+v", code, errs, rows)
 	}
 	if code, out, _ := gygate(t, "account", "show", number, "--dsn", dsn); code != exitOK || !strings.Contains(out, "available  12.50") {
@@ -330,7 +333,8 @@ func TestCommandsFindTheEmbeddedDatabase(t *testing.T) {
 	liveStage(t)
 	t.Run("serving", func(t *testing.T) {
 		code, out, errs := gygate(t, "account", "show", string(sample.Number("6006")), "--data", live.data, "--json")
-		if code != exitOK || !strings.Contains(out, `"available"`) {
+		// Money is text everywhere, also in the single balances.
+		if code != exitOK || !strings.Contains(out, `"available": "`) || !strings.Contains(out, `"amount": "`) {
 			t.Errorf("exit code %d\n%s%s", code, out, errs)
 		}
 		if code, _, errs := gygate(t, "migrate", "--data", live.data); code != exitOK {
@@ -343,7 +347,7 @@ func TestCommandsFindTheEmbeddedDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(filepath.Dir(data))
-		for _, args := range []string{"account create 493023125001 --balance 3", "account show 493023125001", "migrate"} {
+		for _, args := range []string{"migrate", "account create 493023125001 --balance 3", "account show 493023125001"} {
 			if code, out, errs := gygate(t, append(strings.Fields(args), "--data", data, "--json")...); code != exitOK {
 				t.Errorf("%s: exit code %d\n%s%s", args, code, out, errs)
 			}

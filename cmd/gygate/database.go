@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -73,6 +74,9 @@ func (a *app) openBooks(ctx context.Context) (*books, error) {
 	if dsn == "" {
 		dsn, err = localpg.Running(postgresFolder(a.place.data))
 		if errors.Is(err, localpg.ErrNotRunning) {
+			if err := a.place.holdsBooks(); err != nil {
+				return nil, err
+			}
 			return startBooks(ctx, localpg.Options{DataDir: postgresFolder(a.place.data), Port: c.Database.Embedded.Port}, a.errs)
 		}
 		if err != nil {
@@ -80,6 +84,15 @@ func (a *app) openBooks(ctx context.Context) (*books, error) {
 		}
 	}
 	return connectBooks(ctx, dsn)
+}
+
+// holdsBooks refuses a folder without books: a command given in the wrong place
+// must not answer from new, empty ones. Only serve, demo and migrate make books.
+func (p place) holdsBooks() error {
+	if localpg.Holds(postgresFolder(p.data)) {
+		return nil
+	}
+	return exitWith(exitUnreachable, fmt.Errorf("no books in %s: name their folder with --data or their database with --dsn; gygate serve or gygate migrate makes new ones", p.data))
 }
 
 func postgresFolder(data string) string { return filepath.Join(data, "postgres") }
@@ -127,6 +140,9 @@ func startBooks(ctx context.Context, options localpg.Options, say io.Writer) (*b
 			return nil, exitWith(exitUnreachable, err)
 		}
 		server, err = localpg.Start(ctx, options)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: choose a folder this user may write to with --data", err)
 	}
 	if err != nil {
 		return nil, exitWith(exitUnreachable, err)

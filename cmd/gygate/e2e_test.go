@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -162,7 +163,7 @@ func TestDemoCaseTellsWhatDiffers(t *testing.T) {
 func TestOperatorPort(t *testing.T) {
 	s := liveStage(t)
 	for path, want := range map[string]string{
-		"/healthz": `"live"`, "/readyz": `"diameter":"ready"`, "/metrics": "diameter_messages_total",
+		"/healthz": `"live"`, "/readyz": `"diameter":"ready"`, "/metrics": "gygate_diameter_messages_total",
 	} {
 		r, err := http.Get("http://" + s.main.httpListener.Addr().String() + path)
 		if err != nil {
@@ -175,6 +176,70 @@ func TestOperatorPort(t *testing.T) {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// Every instrument of ours is found under one prefix, with its own labels and no
+// others, and no label or name holds a subscriber number.
+func TestMetricsNames(t *testing.T) {
+	s := liveStage(t)
+	if _, err := s.play(t.Context(), string(sample.Number("6001")), "6002", 100*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	live.metrics.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	page := w.Body.String()
+	for _, name := range []string{"gygate_ccr_total{", "gygate_ccr_duration_seconds_bucket{", "gygate_ocs_lane_queue{", "gygate_ocs_lane_busy_microseconds_total{",
+		"gygate_ocs_batch_size_bucket{", "gygate_ocs_money_millionths_total{", "gygate_diameter_peers{", "gygate_vpn_calls", "gygate_vpn_attempts_total{"} {
+		if !strings.Contains(page, "\n"+name) {
+			t.Errorf("no %s", name)
+		}
+	}
+	for _, never := range []string{"otel_scope", string(sample.Number("6001")), string(sample.Number("6002"))} {
+		if strings.Contains(page, never) {
+			t.Errorf("the metrics hold %q", never)
+		}
+	}
+	for line := range strings.Lines(page) {
+		if !slices.ContainsFunc([]string{"gygate_", "go_", "process_", "target_info", "#"}, func(p string) bool { return strings.HasPrefix(line, p) }) {
+			t.Errorf("a name without the prefix: %s", line)
+		}
+	}
+}
+
+// One line for each attempt, with its end and without a whole number.
+func TestCallLog(t *testing.T) {
+	var out bytes.Buffer
+	l := callLog{slog.New(slog.NewTextHandler(&out, nil))}
+	l.Observe(vpnlogic.CallEvent{Text: "180 Ringing"})
+	l.Observe(vpnlogic.CallEvent{Record: &vpnlogic.CallRecord{CallID: "c1", Calling: "493023125001", Dialled: "004066969100",
+		Charging: vpnlogic.ChargingPrepaid, Talked: 1500 * time.Millisecond, Cost: "0.07", Cause: 16, Status: 200, Reason: "normal", ReleasedBy: "caller"}})
+	line := out.String()
+	if strings.Count(line, "\n") != 1 || strings.Contains(line, "493023125001") || strings.Contains(line, "004066969100") {
+		t.Errorf("log %q", line)
+	}
+	for _, want := range []string{`msg="call ended"`, "call_id=c1", "number=4930******01", "talked=1.5s", "cost=0.07", "reason=normal"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("no %q in %s", want, line)
+		}
+	}
+}
+
+// A gygate that listens on all addresses is called on loopback.
+func TestQuickStartOnAllAddresses(t *testing.T) {
+	cfg := demoConfig()
+	cfg.Database.DSN = sqltest.Database(t)
+	cfg.SIP.Listen, cfg.SIP.Host = []string{"tcp:0.0.0.0:0", "udp:[::]:0"}, "127.0.0.1"
+	s, err := newStage(t.Context(), cfg, Options{Role: RoleAll, Logger: quietLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.play(t.Context(), string(sample.Number("6001")), "6002", 100*time.Millisecond)
+	if err != nil || p.Phone.Status != http.StatusOK {
+		t.Errorf("call to %s: %+v, %v", s.sipAddr(), p.Phone, err)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // A second gygate's ports are taken; each error names the setting that moves it.
@@ -333,6 +398,9 @@ func (w *watcher) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// freePorts is a configuration with ports of the system's choice.
+const freePorts = "diameter: {listen: ['127.0.0.1:0']}\nsip: {listen: ['udp:127.0.0.1:0', 'tcp:127.0.0.1:0']}\nhttp: {listen: '127.0.0.1:0'}\ntelemetry: {log_level: error}\n"
+
 // The quick start as a newcomer sees it, on ports of the system's choice: a
 // ladder that adds up, the journal, the next steps, and a clean end; the second
 // start finds the books of the first.
@@ -343,8 +411,7 @@ func TestQuickStart(t *testing.T) {
 	}
 	defer os.RemoveAll(filepath.Dir(data))
 	file := filepath.Join(t.TempDir(), "gygate.yaml")
-	ports := "diameter: {listen: ['127.0.0.1:0']}\nsip: {listen: ['udp:127.0.0.1:0', 'tcp:127.0.0.1:0']}\nhttp: {listen: '127.0.0.1:0'}\ntelemetry: {log_level: error}\n"
-	if err := os.WriteFile(file, []byte(ports), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(freePorts), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, balance := range []string{"10.00 - 0.04 = 9.96", "9.96 - 0.04 = 9.92"} {
@@ -366,7 +433,7 @@ func TestQuickStart(t *testing.T) {
 			t.Errorf("exit code %d: %s", got, errs.String())
 		}
 		text := out.text.String()
-		for _, want := range []string{"CCR-I #0", "CCA 2001 granted 60 s", balance, "credit opening", "gygate call", "stopping: calls are released"} {
+		for _, want := range []string{"CCR-I #0", "CCA 2001 granted 60 s", balance, "credit opening", "gygate call", "gygate verify --config " + file + " --data " + data, "stopping: releasing calls", "stopped in order"} {
 			if !strings.Contains(strings.ReplaceAll(text, executable(), "gygate"), want) {
 				t.Errorf("no %q in\n%s", want, text)
 			}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"gygate/sql/localpg"
 )
 
 // installer puts PostgreSQL's programs on a machine that lacks them: with
@@ -14,6 +16,9 @@ import (
 type installer struct {
 	say io.Writer
 	uid int
+	// chosen is the folder that GYGATE_PG_BIN names: a wrong name is put right by
+	// whoever gave it, not by changing the machine.
+	chosen string
 	// noCluster is a drop-in of postgresql-common which keeps the package from
 	// starting a cluster of its own; it lies there during the installation only.
 	noCluster string
@@ -22,7 +27,7 @@ type installer struct {
 }
 
 func newInstaller(say io.Writer) installer {
-	i := installer{say: say, uid: os.Geteuid(), look: exec.LookPath,
+	i := installer{say: say, uid: os.Geteuid(), chosen: os.Getenv(localpg.BinEnv), look: exec.LookPath,
 		noCluster: "/etc/postgresql-common/createcluster.d/gygate.conf"}
 	i.run = i.runCommand
 	return i
@@ -31,7 +36,7 @@ func newInstaller(say io.Writer) installer {
 // install installs, or returns missing, which says what a person must install.
 func (i installer) install(ctx context.Context, missing error) error {
 	apt, err := i.look("apt-get")
-	if err != nil || i.uid != 0 {
+	if err != nil || i.uid != 0 || i.chosen != "" {
 		return missing
 	}
 	fmt.Fprintln(i.say, "PostgreSQL is not on this machine; installing Debian's package postgresql (no cluster is created) …")

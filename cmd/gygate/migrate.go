@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"gygate/cmd/gygate/config"
@@ -28,12 +30,27 @@ func migrate(c *invocation) error {
 		return err
 	}
 	dsn := cfg.Database.DSN
-	if dsn == "" {
-		if dsn, err = localpg.Running(postgresFolder(c.place.data)); err != nil {
-			return c.withBooks(func(b *books) error { return c.migrateAt(b.dsn) }) // starting it migrates it
-		}
+	if dsn != "" {
+		return c.migrateAt(dsn)
+	}
+	dsn, err = localpg.Running(postgresFolder(c.place.data))
+	if errors.Is(err, localpg.ErrNotRunning) {
+		return c.migrateStopped(cfg)
+	}
+	if err != nil {
+		return exitWith(exitUnreachable, err)
 	}
 	return c.migrateAt(dsn)
+}
+
+// migrateStopped makes the embedded database, or starts the one that is there;
+// both bring its schema up to date.
+func (c *invocation) migrateStopped(cfg *config.Config) error {
+	b, err := startBooks(c.ctx, localpg.Options{DataDir: postgresFolder(c.place.data), Port: cfg.Database.Embedded.Port}, c.errs)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.migrateAt(b.dsn), exitWith(exitUnreachable, b.close()))
 }
 
 func (c *invocation) migrateAt(dsn string) error {

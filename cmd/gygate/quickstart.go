@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gygate/cmd/gygate/config"
 	"gygate/cmd/gygate/ladder"
 	"gygate/cmd/gygate/sample"
 )
@@ -40,10 +41,6 @@ func (c *invocation) sampleCall(s *stage) error {
 // nextSteps tells how to go on, with commands to copy.
 func (c *invocation) nextSteps(s *stage) {
 	name := executable()
-	data := ""
-	if filepath.Clean(c.place.data) != filepath.Clean(dataDefault) {
-		data = " --data " + c.place.data
-	}
 	via := ""
 	if s.sipAddr() != "127.0.0.1:5060" {
 		via = " --via " + s.sipAddr()
@@ -69,5 +66,21 @@ call is one trace. Your own SIP phone: register nowhere, call sip:6002@%[6]s
 with a From of one of the lines.
 
 Serving until Ctrl-C.
-`, name, sample.Number("6001"), sample.Number("6006"), via, data, s.sipAddr())
+`, name, sample.Number("6001"), sample.Number("6006"), via, c.place.again(), s.sipAddr())
+}
+
+// again is the flags with which another command finds the same books. A password
+// is not repeated.
+func (p place) again() string {
+	flags := ""
+	if p.config != "" {
+		flags += " --config " + p.config
+	}
+	if p.dsn != "" {
+		flags += " --dsn '" + config.MaskDSN(p.dsn) + "'"
+	}
+	if filepath.Clean(p.data) != filepath.Clean(dataDefault) {
+		flags += " --data " + p.data
+	}
+	return flags
 }

@@ -57,7 +57,9 @@ type Main struct {
 
 	engine       *ocs.Engine     // nil in role vpn
 	tariff       *tariffSnapshot // likewise
-	diameterAddr net.Addr        // nil in role vpn
+	diameterAddr net.Addr        // of the first plain listener; nil without one
+	plainAddrs   []net.Addr      // of the listeners without TLS
+	secureAddrs  []net.Addr      // of those with TLS
 	calls        *vpnSide        // nil in role ocs
 	httpListener net.Listener
 }
@@ -162,7 +164,7 @@ func (m *Main) listenHTTP() error {
 func listen(address, setting string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, exitWith(exitUnreachable, fmt.Errorf("cannot listen on %s, set %s to a free address: %w", address, setting, err))
+		return nil, exitWith(exitUnreachable, fmt.Errorf("cannot listen on %s: stop what uses it, or set %s to a free address in the --config file: %w", address, setting, err))
 	}
 	return l, nil
 }
@@ -237,8 +239,11 @@ func (m *Main) WriteAddresses(w io.Writer) {
 		where = "embedded PostgreSQL in " + postgresFolder(m.opt.Data)
 	}
 	fmt.Fprintf(w, "  database   %s\n", where)
-	if m.diameterAddr != nil {
-		fmt.Fprintf(w, "  Diameter   %s (%s)\n", m.diameterAddr, m.cfg.Node.OCS.Host)
+	for _, a := range m.plainAddrs {
+		fmt.Fprintf(w, "  Diameter   %s (%s)\n", a, m.cfg.Node.OCS.Host)
+	}
+	for _, a := range m.secureAddrs {
+		fmt.Fprintf(w, "  Diameter   %s TLS (%s)\n", a, m.cfg.Node.OCS.Host)
 	}
 	if m.calls != nil {
 		for _, e := range m.calls.gateway.Addrs() {

@@ -120,12 +120,13 @@ func (m *Main) wireDiameterServer(ctx context.Context) error {
 	local := peer.Local{Host: m.cfg.Node.OCS.Host, Realm: m.cfg.Node.OCS.Realm, OriginStateID: state, Product: "gygate"}
 	handler := gy.NewServer(gy.ServerConfig{
 		Local:          diameter.Origin{Host: local.Host, Realm: local.Realm, StateID: state},
+		Tariff:         m.tariff.current.Load,
 		SharedDatabase: true,
 		Logger:         m.opt.Logger,
 	}, m.engine)
 	dictionary, err := diameter.NewDictionary()
 	if err != nil {
-		return fmt.Errorf("Diameter dictionary: %w", err)
+		return fmt.Errorf("dictionary: %w", err)
 	}
 	server, err := peer.NewServer(m.serverConfig(local, dictionary), handler)
 	if err != nil {
@@ -153,9 +154,10 @@ func (m *Main) listenDiameter() ([]net.Listener, error) {
 			return nil, err
 		}
 		all = append(all, l)
-		if m.diameterAddr == nil {
-			m.diameterAddr = l.Addr()
-		}
+		m.plainAddrs = append(m.plainAddrs, l.Addr())
+	}
+	if len(all) > 0 {
+		m.diameterAddr = all[0].Addr()
 	}
 	t := m.cfg.Diameter.TLS
 	if len(t.Listen) == 0 {
@@ -170,6 +172,7 @@ func (m *Main) listenDiameter() ([]net.Listener, error) {
 		if err != nil {
 			return nil, err
 		}
+		m.secureAddrs = append(m.secureAddrs, l.Addr())
 		all = append(all, tls.NewListener(l, secure))
 	}
 	return all, nil

@@ -44,7 +44,7 @@ func (m *Main) wireVPN(ctx context.Context) error {
 		Directory: v.directory.Current,
 		Charger:   v.charger,
 		Recorder:  pgdirectory.NewRecorder(m.books.pool),
-		Observer:  m.opt.Observer,
+		Observer:  observers{callLog{m.opt.Logger}, m.opt.Observer},
 		CallsMax:  m.cfg.VPN.CallsMax,
 		CallMax:   m.cfg.VPN.CallMax,
 		SetUpMax:  m.cfg.SIP.SetupMax,
@@ -91,7 +91,7 @@ func (m *Main) wireCharging(ctx context.Context, v *vpnSide) error {
 	}
 	dictionary, err := diameter.NewDictionary()
 	if err != nil {
-		return fmt.Errorf("Diameter dictionary: %w", err)
+		return fmt.Errorf("dictionary: %w", err)
 	}
 	id := m.cfg.Node.VPN
 	v.client, err = peer.NewClient(peer.ClientConfig{

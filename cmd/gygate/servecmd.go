@@ -25,11 +25,16 @@ func newServeCommand(a *app) *cobra.Command {
 vpn) or both with a real Diameter connection between them (role all). Without a DSN it
 runs a private PostgreSQL in --data.
 
+In two processes, both on one database (gygate migrate makes its tables), ocs.yaml lists
+the VPN node under diameter.peers, vpn.yaml the charging system under charging.servers,
+and one of them moves http.listen.
+
 Ctrl-C ends it in order: new calls are refused, calls released and charged, peers
 disconnected, steps answered, the database stopped. A second Ctrl-C forces the end.`,
 		Example: `  gygate serve --quickstart
   gygate serve --config /etc/gygate/gygate.yaml
-  gygate serve --role ocs --dsn postgres://gygate@db.example/gygate`,
+  gygate serve --role ocs --config ocs.yaml --dsn postgres://gygate@db.example/gygate
+  gygate serve --role vpn --config vpn.yaml --dsn postgres://gygate@db.example/gygate`,
 		Args: cobra.NoArgs,
 		RunE: a.run(func(c *invocation) error {
 			if quickstart && Role(role) != RoleAll {
@@ -54,6 +59,7 @@ func (c *invocation) serve(role Role, quickstart bool) (err error) {
 	if quickstart && c.place.config == "" {
 		cfg.Telemetry.LogLevel = "warn" // the ladder is what a newcomer wants to read
 	}
+	defer tuneCollector()()
 	telemetry, err := StartTelemetry(c.ctx, cfg.Telemetry, c.errs)
 	if err != nil {
 		return exitWith(exitConfig, err)
@@ -72,7 +78,15 @@ func (c *invocation) serve(role Role, quickstart bool) (err error) {
 		return err
 	}
 	m.WriteAddresses(c.out)
-	return exitWith(exitUnreachable, errors.Join(m.Run(c.ctx), m.Close()))
+	return c.stopped(errors.Join(m.Run(c.ctx), m.Close()))
+}
+
+// stopped says the last line of an orderly end.
+func (c *invocation) stopped(err error) error {
+	if err == nil {
+		fmt.Fprintln(c.out, "stopped in order: no call, no connection, no database of ours is left")
+	}
+	return exitWith(exitUnreachable, err)
 }
 
 // quickstart serves with the sample's phones around the gateway, and shows one
@@ -82,7 +96,7 @@ func (c *invocation) quickstart(cfg *config.Config, opt Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, exitWith(exitUnreachable, s.close())) }()
+	defer func() { err = errors.Join(err, c.stopped(s.close())) }()
 	s.main.WriteAddresses(c.out)
 	if err := c.sampleCall(s); err != nil {
 		return err
@@ -90,7 +104,7 @@ func (c *invocation) quickstart(cfg *config.Config, opt Options) (err error) {
 	c.nextSteps(s)
 	select {
 	case <-c.ctx.Done():
-		fmt.Fprintln(c.out, "stopping: calls are released, peers told, the database stopped …")
+		fmt.Fprintln(c.out, "stopping: releasing calls, telling peers, stopping the database …")
 		return nil
 	case err := <-s.ran: // a part failed
 		s.ran <- err

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"gygate/cmd/gygate/config"
 	"gygate/cmd/gygate/ladder"
 	"gygate/cmd/gygate/sample"
 	"gygate/vpnlogic"
+	"gygate/vpnlogic/sipgw"
 	"gygate/vpnlogic/sipgw/phone"
 )
 
@@ -32,17 +36,6 @@ type stage struct {
 	fresh  bool // the sample data was loaded just now
 	ran    chan error
 	stop   context.CancelFunc
-}
-
-// observers all see every event.
-type observers []vpnlogic.Observer
-
-func (all observers) Observe(e vpnlogic.CallEvent) {
-	for _, one := range all {
-		if one != nil {
-			one.Observe(e)
-		}
-	}
 }
 
 // newStage starts the phones, wires a gygate whose calls go to them, loads the
@@ -98,14 +91,15 @@ func (s *stage) close() error {
 	return errors.Join(err, s.phones.Close(), s.main.Close())
 }
 
-// sipAddr is where to call: the first UDP address of the gateway.
+// sipAddr is where to call: the first UDP address of the gateway, loopback for
+// one that listens on all addresses.
 func (s *stage) sipAddr() string {
-	for _, e := range s.main.calls.gateway.Addrs() {
-		if e.Network == "udp" {
-			return e.Addr
-		}
+	all := s.main.calls.gateway.Addrs()
+	at := max(0, slices.IndexFunc(all, func(e sipgw.Endpoint) bool { return e.Network == "udp" }))
+	if a, err := netip.ParseAddrPort(all[at].Addr); err == nil {
+		return reachable(net.TCPAddrFromAddrPort(a))
 	}
-	return s.main.calls.gateway.Addrs()[0].Addr
+	return all[at].Addr
 }
 
 // played is a finished call as everybody saw it.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -110,14 +111,25 @@ func wantsTraces() bool {
 	return false
 }
 
+// prefixed puts every instrument under one prefix, so that an operator finds all
+// of them by gygate_. The Go runtime's and the process's own keep their names.
+func prefixed(i metric.Instrument) (metric.Stream, bool) {
+	if strings.HasPrefix(i.Name, metricPrefix) {
+		return metric.Stream{}, false
+	}
+	return metric.Stream{Name: metricPrefix + i.Name, Description: i.Description, Unit: i.Unit}, true
+}
+
+const metricPrefix = "gygate."
+
 func (t *Telemetry) startMetrics(ctx context.Context, about *resource.Resource) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry))
+	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
 	if err != nil {
 		return fmt.Errorf("prometheus exporter: %w", err)
 	}
-	options := []metric.Option{metric.WithResource(about), metric.WithReader(reader)}
+	options := []metric.Option{metric.WithResource(about), metric.WithReader(reader), metric.WithView(prefixed)}
 	if os.Getenv("OTEL_METRICS_EXPORTER") != "" {
 		pushed, err := autoexport.NewMetricReader(ctx)
 		if err != nil {

@@ -204,14 +204,13 @@ func Parse(b []byte) (*Config, error) {
 	if doc.Kind == 0 { // an empty file is a configuration too
 		return c, nil
 	}
-	faults := checkShape(&doc)
-	if len(faults) == 0 {
-		if err := doc.Decode(c); err != nil {
-			return nil, Faults{{Path: "", Text: err.Error()}}
-		}
-		faults = c.validate()
+	// What has the wrong shape is told and left out; the rest is read and checked
+	// all the same, so that one look shows every fault.
+	faults := pruneShape(&doc)
+	if err := doc.Decode(c); err != nil {
+		return nil, append(faults, Fault{Path: "", Text: err.Error()})
 	}
-	if len(faults) > 0 {
+	if faults = faults.and(c.validate()); len(faults) > 0 {
 		return nil, faults
 	}
 	return c, nil

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -37,35 +38,55 @@ func (f Faults) Error() string {
 	return fmt.Sprintf("%d fault(s) in the configuration:\n%s", len(f), strings.Join(lines, "\n"))
 }
 
-// checkShape compares a document with the configuration's type. The decoder
-// could refuse unknown keys itself, but it names a line and not the key's path.
-func checkShape(doc *yaml.Node) Faults {
+// and adds the faults of values, but for keys that were told already.
+func (f Faults) and(values Faults) Faults {
+	told := map[string]bool{}
+	for _, fault := range f {
+		told[fault.Path] = true
+	}
+	return append(f, slices.DeleteFunc(values, func(v Fault) bool { return told[v.Path] })...)
+}
+
+// pruneShape compares a document with the configuration's type and takes out what
+// does not fit. The decoder could refuse unknown keys itself, but it names a line
+// and not the key's path, and stops at some faults.
+func pruneShape(doc *yaml.Node) Faults {
 	var faults Faults
-	shape(doc.Content[0], reflect.TypeFor[Config](), "", &faults)
+	if !shape(doc.Content[0], reflect.TypeFor[Config](), "", &faults) {
+		doc.Content[0] = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	}
 	return faults
 }
 
-func shape(n *yaml.Node, t reflect.Type, path string, faults *Faults) {
+// shape reports whether n can be read as a t, once its faulty keys are taken out.
+func shape(n *yaml.Node, t reflect.Type, path string, faults *Faults) bool {
 	switch {
 	case t.Kind() == reflect.Struct && n.Kind == yaml.MappingNode:
 		shapeStruct(n, t, path, faults)
+		return true
 	case t.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode:
+		good := true
 		for i, item := range n.Content {
-			shape(item, t.Elem(), fmt.Sprintf("%s[%d]", path, i), faults)
+			good = shape(item, t.Elem(), fmt.Sprintf("%s[%d]", path, i), faults) && good
 		}
-	default:
-		if err := n.Decode(reflect.New(t).Interface()); err != nil {
-			*faults = append(*faults, Fault{path, n.Line, "expected " + kindName(t)})
-		}
+		return good
 	}
+	if err := n.Decode(reflect.New(t).Interface()); err != nil {
+		*faults = append(*faults, Fault{path, n.Line, "expected " + kindName(t)})
+		return false
+	}
+	return true
 }
 
+// shapeStruct keeps the keys of n that are known, stand once and have a value of
+// their kind.
 func shapeStruct(n *yaml.Node, t reflect.Type, path string, faults *Faults) {
 	fields := map[string]reflect.Type{}
 	for i := range t.NumField() {
 		fields[t.Field(i).Tag.Get("yaml")] = t.Field(i).Type
 	}
 	seen := map[string]bool{}
+	var kept []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		full := strings.TrimPrefix(path+"."+key.Value, ".")
@@ -74,11 +95,12 @@ func shapeStruct(n *yaml.Node, t reflect.Type, path string, faults *Faults) {
 			*faults = append(*faults, Fault{full, key.Line, "unknown key"})
 		case seen[key.Value]:
 			*faults = append(*faults, Fault{full, key.Line, "given twice"})
-		default:
-			shape(value, field, full, faults)
+		case shape(value, field, full, faults):
+			kept = append(kept, key, value)
 		}
 		seen[key.Value] = true
 	}
+	n.Content = kept
 }
 
 func kindName(t reflect.Type) string {

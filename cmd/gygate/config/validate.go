@@ -145,6 +145,9 @@ func (k *checker) sip(s *SIP) {
 			continue
 		}
 		k.address(path, address)
+		if host, _, err := net.SplitHostPort(address); err == nil && s.Host == "" && everyAddress(host) {
+			k.fault(path, "%q listens on all addresses: set sip.host to the name or address that peers can reach", l)
+		}
 	}
 	k.prefixes("sip.trusted", s.Trusted)
 	if s.NextHop != "" {
@@ -158,6 +161,12 @@ func (k *checker) sip(s *SIP) {
 	k.atLeast("sip.session_expires", s.SessionExpires, sessionExpiresMin)
 	k.atLeast("sip.setup_max", s.SetupMax, time.Second)
 	k.atLeast("sip.drain", s.Drain, time.Second)
+}
+
+// everyAddress tells whether a host part stands for all addresses of the machine.
+func everyAddress(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "" || err == nil && a.IsUnspecified()
 }
 
 func (k *checker) rest(c *Config) {
