@@ -198,6 +198,8 @@ func TestOneAccountInABatch(t *testing.T) {
 	f := newFleet(t, 1)
 	config := oneLane
 	config.BatchMax = 64
+	config.Policy = ocs.DefaultPolicy()
+	config.Policy.ClockTolerance = time.Hour // the test reports faster than the clock
 	d := ocstest.Start(t, f, config)
 	first := f.initial(0)
 	d.Do(*first)

@@ -58,10 +58,11 @@ func (m *movement) plausible() ([]Usage, bool) {
 		return used, m.state.Charged <= chargeMax-Money(n)
 	}
 	if m.state.Unit == Seconds {
-		if age, limit := m.clockLimit(); n > limit {
-			m.out.Capped = n - age
-			n = age
-			used = []Usage{{Units: Units{Seconds, age}}}
+		if age, limit := m.clockLimit(); n > limit-m.state.Used {
+			believed := max(0, min(n, age-m.state.Used))
+			m.out.Capped = n - believed
+			n = believed
+			used = []Usage{{Units: Units{Seconds, believed}}}
 		}
 	}
 	if m.price == nil || (m.state.Unit == Seconds && n > clockUnitsMax) {

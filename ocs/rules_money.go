@@ -284,8 +284,9 @@ func (m *movement) row(kind JournalKind) JournalRow {
 	return row
 }
 
-// clockLimit is how many seconds a report can be believed to hold: the age of
-// the session, with some tolerance (clients have been seen to report years).
+// clockLimit is how many seconds all reports of a target together can be
+// believed to hold: the age of the session, with some tolerance (clients have
+// been seen to report years, and their running total instead of what is new).
 func (m *movement) clockLimit() (age, limit int64) {
 	elapsed := m.ws.Now.Sub(m.session.OpenedAt)
 	if at := m.at.Sub(m.session.OpenedAt); at > elapsed {

@@ -37,6 +37,7 @@ func TestRequestRules(t *testing.T) {
 		if o := w.do(first); !o.Replayed {
 			t.Errorf("%+v", o)
 		}
+		w.pass(time.Minute)
 		w.ok(w.terminate(seconds(rgOnNet, 60)))
 		w.ledger("9.20", "0", "0.80")
 	})
@@ -240,6 +241,19 @@ func TestReportRules(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 		w.ledger("9.70", "0", "0.30")
+	})
+	t.Run("B-080 running totals instead of what is new", func(t *testing.T) {
+		w := voice(t)
+		w.initial(ask(rgOnNet))
+		for _, total := range []int64{60, 120} {
+			w.pass(time.Minute)
+			w.want(w.update(again(seconds(rgOnNet, total))), 0, 60, false)
+		}
+		w.pass(time.Minute)
+		if o := w.terminate(seconds(rgOnNet, 180)); o.Items[0].Capped != 180 || o.Cost != 1_800_000 {
+			t.Errorf("%+v", o)
+		}
+		w.ledger("8.20", "0", "1.80")
 	})
 	t.Run("B-081 less than granted", func(t *testing.T) {
 		w := voice(t)
