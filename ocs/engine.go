@@ -68,6 +68,8 @@ type Engine struct {
 	lanes     []*lane
 	telemetry *telemetry
 	started   sync.Once
+
+	sweepFailing bool // told so; only the sweeper's
 }
 
 // NewEngine makes an engine on a store. tariff returns the current snapshot and

@@ -34,10 +34,10 @@ func (e *Engine) sweep(ctx context.Context) {
 // returns how many it ended.
 func (e *Engine) sweepOnce(ctx context.Context) int {
 	wants, err := e.store.Expired(ctx, SweepMax)
+	if ctx.Err() == nil {
+		e.tellSweep(err)
+	}
 	if err != nil {
-		if ctx.Err() == nil {
-			e.log.Error("expired sessions cannot be looked up; their freezes stay until they can", "err", err)
-		}
 		return 0
 	}
 	var mu sync.Mutex
@@ -59,6 +59,18 @@ func (e *Engine) sweepOnce(ctx context.Context) int {
 		e.log.Info("silent sessions ended, their freezes given back", "sessions", ended)
 	}
 	return ended
+}
+
+// tellSweep says once that sessions cannot be looked up, and once that they can
+// again: the database may be away for long.
+func (e *Engine) tellSweep(err error) {
+	switch failing := err != nil; {
+	case failing && !e.sweepFailing:
+		e.log.Error("expired sessions cannot be looked up; their freezes stay until they can", "err", err)
+	case !failing && e.sweepFailing:
+		e.log.Info("expired sessions are looked up again")
+	}
+	e.sweepFailing = err != nil
 }
 
 func (e *Engine) expiry(w Want, done func(Outcome)) *job {

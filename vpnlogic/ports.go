@@ -195,10 +195,10 @@ type CallRecord struct {
 	Class      CallClass     `json:"class,omitempty"`
 	Charging   Charging      `json:"charging"`
 	SetupAt    time.Time     `json:"setup_at"`
-	AnsweredAt time.Time     `json:"answered_at"` // zero: never answered
+	AnsweredAt time.Time     `json:"answered_at,omitzero"` // zero: never answered
 	ReleasedAt time.Time     `json:"released_at"`
-	Talked     time.Duration `json:"talked"`
-	Reported   time.Duration `json:"reported"` // seconds whose report was answered
+	Talked     time.Duration `json:"-"`
+	Reported   time.Duration `json:"-"` // seconds whose report was answered
 	Cost       string        `json:"cost,omitempty"`
 	Currency   uint32        `json:"currency,omitempty"`
 	Cause      int           `json:"cause"`       // Q.850

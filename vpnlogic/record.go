@@ -153,9 +153,9 @@ func (w *recordWriter) close(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		left := len(w.queue)
+		waiting := len(w.queue)
 		w.cancel()
 		<-done
-		return fmt.Errorf("vpnlogic: about %d call records not written: %w", left, ctx.Err())
+		return fmt.Errorf("vpnlogic: call records were not written in time, %d of them still waiting: %w", waiting, ctx.Err())
 	}
 }

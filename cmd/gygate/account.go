@@ -31,14 +31,15 @@ number (978 is EUR).`,
 
 func newAccountCreate(a *app) *cobra.Command {
 	var balance, threshold, from, until string
-	var more []string
+	var more, added []string
 	var currency uint16
 	n := pgstore.NewAccount{}
 	cmd := &cobra.Command{
 		Use:   "create IDENTITY",
 		Short: "Open an account with a money balance",
 		Example: "  gygate account create 493023125007 --balance 10\n" +
-			"  gygate account create 493023125007 --identity imsi:262011234567890 --balance 10 --threshold 0.50 --valid-until 2027-01-01",
+			"  gygate account create 493023125007 --identity imsi:262011234567890 --balance 10 --threshold 0.50 --valid-until 2027-01-01\n" +
+			"  gygate account create 493023125007 --balance 10 --add-balance unit=seconds,amount=3600,services=32260@3gpp.org,targets=100",
 		Args: cobra.ExactArgs(1),
 		RunE: a.run(func(c *invocation) error {
 			var err error
@@ -47,6 +48,9 @@ func newAccountCreate(a *app) *cobra.Command {
 			}
 			n.Currency = ocs.Currency(currency)
 			if n.Balance, err = parseMoney("--balance", balance); err != nil {
+				return err
+			}
+			if n.Balances, err = openingBalances(n.Balance, added); err != nil {
 				return err
 			}
 			if n.Threshold, err = parseMoney("--threshold", threshold); err != nil {
@@ -63,6 +67,7 @@ func newAccountCreate(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&balance, "balance", "0", "opening balance")
+	f.StringArrayVar(&added, "add-balance", nil, "a further balance, such as `unit=seconds,amount=3600,services=32260@3gpp.org,targets=100 101,priority=-1,until=2027-01-01`")
 	f.Uint16Var(&currency, "currency", 978, "ISO 4217 number")
 	f.StringSliceVar(&more, "identity", nil, "further identities")
 	f.StringVar(&threshold, "threshold", "0", "least available amount at which service is allowed")

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gygate/vpnlogic"
 	"gygate/vpnlogic/pgdirectory"
 )
 
@@ -34,7 +35,7 @@ func newRecordList(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.list(records, len(records), "SET UP\tCALLING\tDIALLED\tCLASS\tCHARGING\tTALKED\tCOST\tREASON\tQ.850", func(t *table) {
+				return c.list(recordViews(records), len(records), "SET UP\tCALLING\tDIALLED\tCLASS\tCHARGING\tTALKED\tCOST\tREASON\tQ.850", func(t *table) {
 					for _, r := range records {
 						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d", r.SetupAt.Local().Format(time.DateTime), r.Calling, r.Dialled,
 							r.Class, r.Charging, r.Talked.Round(100*time.Millisecond), r.Cost, r.Reason, r.Cause)
@@ -52,4 +53,19 @@ func newRecordList(a *app) *cobra.Command {
 	f.IntVar(&filter.Limit, "limit", recordsDefault, "most records")
 	a.jsonFlag(cmd)
 	return cmd
+}
+
+// recordView is a call record for scripts: durations with their unit in the name.
+type recordView struct {
+	vpnlogic.CallRecord
+	TalkedMillis    int64 `json:"talked_ms"`
+	ReportedSeconds int64 `json:"reported_seconds"` // to charging
+}
+
+func recordViews(records []vpnlogic.CallRecord) []recordView {
+	views := make([]recordView, len(records))
+	for i, r := range records {
+		views[i] = recordView{r, r.Talked.Milliseconds(), int64(r.Reported / time.Second)}
+	}
+	return views
 }

@@ -261,7 +261,7 @@ func setTariffField(e *ocs.TariffEntry, name, text string) (err error) {
 	case "prefix":
 		e.Prefix = text
 	case "unit":
-		e.Unit, err = parseUnit(text)
+		e.Unit, err = ParseUnit(text)
 	case "currency":
 		if text == "" {
 			return errors.New("is missing")
@@ -299,7 +299,8 @@ func positive[T int | int64](text string, limit T) (T, error) {
 	return T(n), nil
 }
 
-func parseUnit(text string) (ocs.UnitKind, error) {
+// ParseUnit reads the name of a unit that is not money.
+func ParseUnit(text string) (ocs.UnitKind, error) {
 	for kind, name := range unitNames {
 		if name == text && kind != ocs.Amount {
 			return kind, nil

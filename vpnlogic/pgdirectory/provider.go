@@ -77,12 +77,16 @@ func (p *Provider) Reload(ctx context.Context) error {
 // one connection of the pool. While the database is away the last snapshot
 // stays in force.
 func (p *Provider) Run(ctx context.Context) error {
+	warned := (*snapshot)(nil) // once for each snapshot that stays: the database may be away for long
 	for ctx.Err() == nil {
 		err := p.follow(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		p.logger.Warn("VPN directory not refreshed; the last snapshot stays in force", slog.Any("err", err))
+		if now := p.current.Load(); now != warned {
+			p.logger.Warn("VPN directory not refreshed; the last snapshot stays in force", slog.Any("err", err))
+			warned = now
+		}
 		rest(ctx, reconnectPause)
 	}
 	return nil
