@@ -83,14 +83,12 @@ func (c demoCase) with(title, short string, change func(*demoCase)) demoCase {
 
 // The other service of case 6 is a ticket shop that pays by short message. It
 // uses the published interface of the prepaid service, without Diameter.
-const (
-	shopSession = "ticket-shop;order-4711"
-	shopService = "32274@3gpp.org"
-)
+const shopService = "32274@3gpp.org"
 
 func freezeElsewhere(ctx context.Context, s *stage) error {
+	s.order++
 	r, err := s.main.engine.Reserve(ctx, ocs.ReserveRequest{
-		Key:     ocs.RequestKey{Session: shopSession, Number: 0},
+		Key:     ocs.RequestKey{Session: s.shopSession(), Number: 0},
 		Payer:   []ocs.Identity{{Kind: ocs.E164, Value: string(sample.Number("6005"))}},
 		Service: shopService,
 		Units:   ocs.Units{Kind: ocs.Amount, Quantity: int64(ocs.MoneyScale)},
@@ -104,8 +102,14 @@ func freezeElsewhere(ctx context.Context, s *stage) error {
 	return nil
 }
 
+// shopSession names the shop's session. Like any that is unique for ever, it holds
+// the client's identity and start: here the instant the stage was set up.
+func (s *stage) shopSession() string {
+	return fmt.Sprintf("ticket-shop;%d;order-%d", s.began.UnixNano(), s.order)
+}
+
 func unfreezeElsewhere(ctx context.Context, s *stage) error {
-	r, err := s.main.engine.Refund(ctx, ocs.RefundRequest{Key: ocs.RequestKey{Session: shopSession, Number: 1}})
+	r, err := s.main.engine.Refund(ctx, ocs.RefundRequest{Key: ocs.RequestKey{Session: s.shopSession(), Number: 1}})
 	if err != nil {
 		return fmt.Errorf("the ticket shop's refund: %w", err)
 	}

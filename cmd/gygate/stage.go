@@ -34,6 +34,8 @@ type stage struct {
 	seen   *ladder.Collector
 	phones *phone.Answerer
 	fresh  bool // the sample data was loaded just now
+	began  time.Time
+	order  int // of the ticket shop, each a charging session of its own
 	ran    chan error
 	stop   context.CancelFunc
 }
@@ -42,7 +44,7 @@ type stage struct {
 // sample data, and serves until close. An observer of opt watches besides the
 // ladder.
 func newStage(ctx context.Context, cfg *config.Config, opt Options) (*stage, error) {
-	s := &stage{seen: ladder.NewCollector(), ran: make(chan error, 1)}
+	s := &stage{seen: ladder.NewCollector(), ran: make(chan error, 1), began: time.Now()}
 	var err error
 	s.phones, err = phone.NewAnswerer(phone.AnswererConfig{Listen: loopbackAny, Default: phone.Behaviour{Ring: ringTime}})
 	if err != nil {
