@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -26,18 +28,58 @@ const (
 // Ports are the loopback ports of one gygate.
 type Ports struct{ Diameter, DiameterTLS, SIP, HTTP, Phones int }
 
-// FreePorts draws ports nobody listens on at the moment.
+// The ports are drawn below the range from which the system takes the local
+// ports of outgoing connections (32768 and up on Linux): one of those could
+// take a port between the draw and its use, or while gygate is restarted.
+const (
+	portFirst = 20_000
+	portCount = 10_000
+)
+
+var (
+	drawMu sync.Mutex
+	drawn  = rand.IntN(portCount) // so that two programs side by side differ
+)
+
+// FreePorts draws ports nobody listens on, never the same one twice.
 func FreePorts() (Ports, error) {
+	drawMu.Lock()
+	defer drawMu.Unlock()
 	var p Ports
 	for _, port := range []*int{&p.Diameter, &p.DiameterTLS, &p.SIP, &p.HTTP, &p.Phones} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		n, err := freePort()
 		if err != nil {
 			return p, err
 		}
-		defer l.Close() // held until all five are drawn, so that they differ
-		*port = l.Addr().(*net.TCPAddr).Port
+		*port = n
 	}
 	return p, nil
+}
+
+func freePort() (int, error) {
+	for range portCount {
+		drawn++
+		port := portFirst + drawn%portCount
+		if free(port) {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no free port from %d to %d", portFirst, portFirst+portCount-1)
+}
+
+// free reports whether a port can be bound for TCP and UDP.
+func free(port int) bool {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	u, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return false
+	}
+	return u.Close() == nil
 }
 
 // Gygate is one gygate under test.
