@@ -13,7 +13,9 @@ import (
 func shortSessions(c *Config) { c.SessionExpires, c.MinSE = 2*time.Second, time.Second }
 
 func TestSessionRefreshedAndLost(t *testing.T) {
-	x := newBench(t, shortSessions)
+	// Both legs' refreshes are due at once, so one is postponed by a second: half
+	// the interval must be more than that, or the two go on meeting.
+	x := newBench(t, func(c *Config) { c.SessionExpires, c.MinSE = 4*time.Second, time.Second })
 	x.connect([]string{"Allow: INVITE, ACK, BYE, CANCEL, UPDATE"}, []string{"Allow: INVITE, ACK, BYE, CANCEL"})
 
 	updates, bye := x.answering()
@@ -23,10 +25,10 @@ func TestSessionRefreshedAndLost(t *testing.T) {
 	if string(refresh.Body()) != offerSDP || refresh.To().Params.GetOr("tag", "") == "" {
 		t.Errorf("refresh\n%s", refresh)
 	}
-	wantValue(t, refresh, "Session-Expires", "2;refresher=uac")
+	wantValue(t, refresh, "Session-Expires", "4;refresher=uac")
 	x.b.answer(refresh, 200, answerSDP)
 	x.b.readRequest(sip.ACK)
-	wantValue(t, <-updates, "Session-Expires", "2;refresher=uac")
+	wantValue(t, taken(t, updates), "Session-Expires", "4;refresher=uac")
 	x.c.quiet(t)
 
 	// At the next one it has forgotten the call.
@@ -36,13 +38,16 @@ func TestSessionRefreshedAndLost(t *testing.T) {
 	}).(*sip.Request), 481, "")
 	x.c.expect(t, "lost")
 	x.released(x.b)
-	wantValue(t, <-bye, "Reason", `Q.850;cause=27;text="service.link_lost"`)
+	wantValue(t, taken(t, bye), "Reason", `Q.850;cause=27;text="service.link_lost"`)
 }
 
 // answering has the caller answer every UPDATE, and at last the BYE.
 func (x *bench) answering() (updates, bye chan *sip.Request) {
 	updates, bye = make(chan *sip.Request, 10), make(chan *sip.Request, 1)
 	go func() {
+		// A read that fails ends this goroutine: the test must not wait for it.
+		defer close(updates)
+		defer close(bye)
 		for {
 			req := x.a.read("UPDATE or BYE", func(m sip.Message) bool { _, ok := m.(*sip.Request); return ok }).(*sip.Request)
 			x.a.answer(req, 200, "")
@@ -56,6 +61,16 @@ func (x *bench) answering() (updates, bye chan *sip.Request) {
 	return updates, bye
 }
 
+// taken is the next request from a channel of answering.
+func taken(t *testing.T, requests chan *sip.Request) *sip.Request {
+	t.Helper()
+	req, ok := <-requests
+	if !ok {
+		t.FailNow() // answering has said why
+	}
+	return req
+}
+
 func TestSilentPhoneEndsTheCall(t *testing.T) {
 	x := newBench(t, shortSessions)
 	x.connect([]string{"Allow: UPDATE"}, []string{"Allow: UPDATE"})
@@ -64,7 +79,7 @@ func TestSilentPhoneEndsTheCall(t *testing.T) {
 	// BYE; the caller is released all the same.
 	x.b.readRequest(sip.UPDATE)
 	x.c.expect(t, "lost")
-	<-bye
+	taken(t, bye)
 }
 
 func TestPeerRefreshOverdue(t *testing.T) {
