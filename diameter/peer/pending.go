@@ -86,7 +86,7 @@ func (p *pending) take(hop uint32) (chan reply, bool) {
 	return answer, ok
 }
 
-// setUsable lets add take requests, or refuse them for now.
+// setUsable lets add take requests, or makes it refuse them until it is called again.
 func (p *pending) setUsable(usable bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
