@@ -29,6 +29,7 @@ func refusal(t testing.TB, m diameter.Message, code diameter.ResultCode) diamete
 }
 
 func TestA021_A022_A023_HeaderOfAnswer(t *testing.T) {
+	proves(t, "A-021", "A-022", "A-023", "D-081")
 	for _, flags := range []diameter.Flags{0x80, 0xc0, 0x90, 0xd0, 0xdf} {
 		h := ccrHeader
 		h.Flags = flags
@@ -44,6 +45,7 @@ func TestA021_A022_A023_HeaderOfAnswer(t *testing.T) {
 }
 
 func TestA024_ErrorBit(t *testing.T) {
+	proves(t, "A-024", "D-081")
 	m := ccr(t)
 	for code, want := range map[diameter.ResultCode]bool{
 		2001: false, 2002: false, 3001: true, 3002: true, 3003: true, 3004: true, 3005: true, 3007: true, 3008: true, 3009: true, 3010: true,
@@ -71,6 +73,7 @@ func TestA024_ErrorBit(t *testing.T) {
 }
 
 func TestA055_RefusalRepeatsRequestKey(t *testing.T) {
+	proves(t, "A-055")
 	answer := refusal(t, ccr(t), diameter.AVPUnsupported)
 	for _, want := range [][]byte{u32(diameter.AuthApplicationID, 4), u32(diameter.CCRequestType, 1), u32(diameter.CCRequestNumber, 0)} {
 		if !bytes.Contains(answer.Raw, want) {
@@ -97,6 +100,7 @@ func TestA056_TextOfRefusal(t *testing.T) {
 }
 
 func TestA066_ProxyInfo(t *testing.T) {
+	proves(t, "A-066", "D-082")
 	m := ccr(t, proxy1, text(diameter.RouteRecord, "dra1.vpn.example"), proxy2)
 	expect(t, m, strict, 0, nil)
 	for name, answer := range map[string]diameter.Message{
@@ -109,6 +113,7 @@ func TestA066_ProxyInfo(t *testing.T) {
 }
 
 func TestA067_SessionIDFirst(t *testing.T) {
+	proves(t, "A-067", "D-082")
 	id := text(diameter.SessionID, "vpnas1.vpn.example;1;2;"+strings.Repeat("x", 200))
 	m := request(t, ccrHeader, slices.Concat(required[1:], [][]byte{id})...) // last in the request
 	for _, answer := range []diameter.Message{success(t, m), refusal(t, m, 3004), refusal(t, m, 4012)} {
@@ -119,6 +124,7 @@ func TestA067_SessionIDFirst(t *testing.T) {
 }
 
 func TestA068_A069_OriginOnceDestinationNever(t *testing.T) {
+	proves(t, "A-068", "A-069", "D-082")
 	m := ccr(t, text(diameter.DestinationHost, "ocs1.vpn.example"))
 	for _, answer := range []diameter.Message{success(t, m), refusal(t, m, 3004), refusal(t, m, 5030)} {
 		count := make(map[uint32]int)

@@ -81,6 +81,8 @@ var (
 	ValidityTime                  = mandatory(avp.ValidityTime)
 	FinalUnitIndication           = mandatory(avp.FinalUnitIndication)
 	FinalUnitAction               = mandatory(avp.FinalUnitAction)
+	RestrictionFilterRule         = mandatory(avp.RestrictionFilterRule)
+	FilterID                      = mandatory(avp.FilterID)
 	RedirectServer                = mandatory(avp.RedirectServer)
 	RedirectAddressType           = mandatory(avp.RedirectAddressType)
 	RedirectServerAddress         = mandatory(avp.RedirectServerAddress)
@@ -123,6 +125,11 @@ var (
 	RefundInformation    = tgpp(avp.RefundInformation)
 	LowBalanceIndication = tgpp(avp.LowBalanceIndication)
 	RemainingBalance     = tgpp(avp.RemainingBalance)
+
+	AnnouncementInformation = tgpp(3904)
+	AnnouncementIdentifier  = tgpp(3905)
+	TimeIndicator           = tgpp(3911)
+	PlayAlternative         = tgpp(3913)
 )
 
 // Service content (TS 32.299 §7.2): what a call or a packet session was.
@@ -153,6 +160,16 @@ var (
 	StopTime                   = tgpp(avp.StopTime)
 	NetworkCallReferenceNumber = tgpp(avp.NetworkCallReferenceNumber)
 	MSCAddress                 = tgpp(avp.MSCAddress)
+
+	// What a credit-control client adds (TS 32.299 §7.2).
+	Trigger                      = tgpp(avp.Trigger)
+	TriggerType                  = tgpp(avp.TriggerType)
+	AlternateChargedPartyAddress = tgpp(avp.AlternateChargedPartyAddress)
+	InterOperatorIdentifier      = tgpp(avp.InterOperatorIdentifier)
+	OriginatingIOI               = tgpp(avp.OriginatingIOI)
+	TerminatingIOI               = tgpp(avp.TerminatingIOI)
+	SIPRequestTimestampFraction  = tgpp(avp.SIPRequestTimestampFraction)
+	SIPResponseTimestampFraction = tgpp(avp.SIPResponseTimestampFraction)
 
 	// chargingID3GPP (3GPP-Charging-Id) is read leniently.
 	chargingID3GPP = Attribute{Code: 2, Vendor: Vendor3GPP}

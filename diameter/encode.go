@@ -110,7 +110,7 @@ func AppendRaw(b []byte, raw []byte) []byte {
 }
 
 func appendAVPHeader(b []byte, a Attribute, data int) []byte {
-	flags, n := a.Flags, 8+data
+	flags, n := a.Flags&^AVPVendor, 8+data
 	if a.Vendor != 0 {
 		flags, n = flags|AVPVendor, n+4
 	}

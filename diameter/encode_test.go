@@ -10,6 +10,7 @@ import (
 
 // Time AVPs count NTP seconds; a clear top bit is the era from 2036.
 func TestA036_Time(t *testing.T) {
+	proves(t, "A-036")
 	for name, c := range map[string]struct {
 		at   time.Time
 		wire uint32
@@ -45,11 +46,16 @@ func TestAddressBothWays(t *testing.T) {
 
 // the V bit stands if and only if there is a vendor.
 func TestA035_VendorBit(t *testing.T) {
+	proves(t, "A-035")
 	for _, a := range []diameter.Attribute{diameter.SessionID, diameter.ServiceInformation, diameter.ErrorMessage} {
 		avp := avps(diameter.AppendBytes(nil, a, nil))[0]
 		if vendor := avp.Flags&diameter.AVPVendor != 0; vendor != (a.Vendor != 0) || !avp.Is(a) {
 			t.Errorf("%+v encoded as %+v", a, avp)
 		}
+	}
+	wrong := diameter.Attribute{Code: 263, Flags: diameter.AVPVendor | diameter.AVPMandatory}
+	if avp := avps(diameter.AppendBytes(nil, wrong, make([]byte, 4)))[0]; avp.Flags != diameter.AVPMandatory || len(avp.Data) != 4 {
+		t.Errorf("a V bit without a vendor was sent: %+v", avp)
 	}
 }
 

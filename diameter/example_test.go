@@ -24,7 +24,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	if fault := dictionary.Validate(request, diameter.Mode{}); fault != nil {
+	if fault := dictionary.Validate(request, diameter.Lenient); fault != nil {
 		answer, _ := diameter.ParseMessage(diameter.ErrorAnswer(nil, request, fault, local))
 		for a := range answer.AVPs() {
 			fmt.Printf("%s: %d octets\n", dictionary.Name(a.Code, a.Vendor), len(a.Data))

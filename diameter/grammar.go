@@ -18,7 +18,7 @@ type grammar struct {
 type rule struct {
 	Attribute
 	min, max int
-	strict   bool // enforced in strict mode only
+	harmless bool // real peers leave it out, and nothing is lost
 }
 
 const (
@@ -29,10 +29,10 @@ const (
 func one(a Attribute) rule        { return rule{Attribute: a, min: 1, max: 1} }
 func maybe(a Attribute) rule      { return rule{Attribute: a, max: 1} }
 func atLeastOne(a Attribute) rule { return rule{Attribute: a, min: 1, max: many} }
-func never(a Attribute) rule      { return rule{Attribute: a, strict: true} }
+func never(a Attribute) rule      { return rule{Attribute: a} }
 
-// inStrict makes a rule of the standard that real peers break harmlessly.
-func inStrict(r rule) rule { r.strict = true; return r }
+// should makes a rule of the standard that real peers break harmlessly.
+func should(r rule) rule { r.harmless = true; return r }
 
 func rules(rs ...rule) *grammar { return &grammar{rules: rs} }
 
@@ -116,7 +116,7 @@ func answer(rs ...rule) *grammar {
 // but a server that reaches us directly may do without it.
 func serverRequest(rs ...rule) *grammar {
 	return rules(append([]rule{one(SessionID), one(OriginHost), one(OriginRealm), one(DestinationRealm),
-		inStrict(one(DestinationHost)), one(AuthApplicationID), maybe(UserName), maybe(OriginStateID),
+		should(one(DestinationHost)), one(AuthApplicationID), maybe(UserName), maybe(OriginStateID),
 		maybe(CCSubSessionID), maybe(GSUPoolIdentifier), maybe(ServiceIdentifier), maybe(RatingGroup)}, rs...)...)
 }
 
@@ -172,12 +172,12 @@ func groupGrammars() map[Attribute]*grammar {
 			maybe(QuotaConsumptionTime), maybe(RefundInformation)),
 		CCMoney:             rules(one(UnitValue), maybe(CurrencyCode)),
 		UnitValue:           rules(one(ValueDigits), maybe(Exponent)),
-		CostInformation:     rules(one(UnitValue), inStrict(one(CurrencyCode)), maybe(CostUnit)),
-		RemainingBalance:    rules(inStrict(one(UnitValue)), inStrict(one(CurrencyCode))),
+		CostInformation:     rules(one(UnitValue), should(one(CurrencyCode)), maybe(CostUnit)),
+		RemainingBalance:    rules(should(one(UnitValue)), should(one(CurrencyCode))),
 		GSUPoolReference:    rules(one(GSUPoolIdentifier), one(CCUnitType), one(UnitValue)),
 		FinalUnitIndication: rules(one(FinalUnitAction), maybe(RedirectServer)),
 		RedirectServer:      rules(one(RedirectAddressType), one(RedirectServerAddress)),
-		IMSInformation:      rules(inStrict(one(NodeFunctionality))),
+		IMSInformation:      rules(should(one(NodeFunctionality))),
 		ServiceSpecificInfo: rules(maybe(ServiceSpecificData), maybe(ServiceSpecificType)),
 	}
 }

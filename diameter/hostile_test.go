@@ -68,6 +68,7 @@ func lengthFaults() map[string]lengthFault {
 // and the length faults of the golden messages' appendix: every
 // one is 5014 at the top and in a group, and its answer can be read.
 func TestA049_A050_LengthFaults(t *testing.T) {
+	proves(t, "A-049", "A-050", "D-084")
 	for name, fault := range lengthFaults() {
 		t.Run(name+" at the top", func(t *testing.T) {
 			b := diameter.Start(nil, ccrHeader)
@@ -195,6 +196,7 @@ func TestPayloadIsNotReadAsAVPs(t *testing.T) {
 
 // framing does not depend on segmentation.
 func TestA030_Segmentation(t *testing.T) {
+	proves(t, "A-030")
 	first, second := golden(t, "G1"), golden(t, "G11")
 	stream := slices.Concat(first, second, first)
 	for name, r := range map[string]io.Reader{

@@ -13,6 +13,7 @@ import (
 var sessionForm = regexp.MustCompile(`^vpnas1\.vpn\.example;\d+;\d+$`)
 
 func TestA095_SessionIDsNeverRepeat(t *testing.T) {
+	proves(t, "A-095")
 	seen := make(map[string]bool)
 	start := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	for restart := range 3 { // three starts within one second

@@ -17,13 +17,6 @@ const SessionIDMax = 1024
 // eventRequest is the CC-Request-Type EVENT_REQUEST (RFC 8506 §8.3).
 const eventRequest = 4
 
-// Mode is how strictly a peer's messages are read. The zero value is lenient,
-// which is what real gateways need: AVPs of newer 3GPP releases inside the
-// service content and unlisted values of 3GPP enumerations pass, AVPs that the
-// command's table forbids are ignored, and a Vendor-Specific-Application-Id
-// stands in for a missing Auth-Application-Id.
-type Mode struct{ Strict bool }
-
 // Validate checks one framed message from end to end and returns its first
 // fault, nil when there is none: header bits, application and command
 // (RFC 6733 §3), then every AVP in the order of the message (length, padding,
@@ -33,11 +26,17 @@ type Mode struct{ Strict bool }
 //
 // Failed in the fault aliases the message.
 func (d *Dictionary) Validate(m Message, mode Mode) *Error {
+	return d.ValidateNoting(m, mode, nil)
+}
+
+// ValidateNoting is Validate; noted, unless nil, is told of each AVP that passes
+// only because of Mode.NewerAVPs, so that an operator can hear of it.
+func (d *Dictionary) ValidateNoting(m Message, mode Mode, noted func(AVP)) *Error {
 	g, fault := d.grammarOf(m)
 	if fault != nil {
 		return fault
 	}
-	v := validator{Dictionary: d, strict: mode.Strict, application: m.Application}
+	v := validator{Dictionary: d, mode: mode, application: m.Application, noted: noted}
 	if fault := v.members(m.Body(), g, 0, false); fault != nil {
 		return fault
 	}
@@ -69,8 +68,9 @@ func failed(m Message) bool {
 // validator is the state of one validation.
 type validator struct {
 	*Dictionary
-	strict      bool
+	mode        Mode
 	application uint32
+	noted       func(AVP) // nil: nobody wants to know
 	avps        int
 }
 
@@ -104,10 +104,7 @@ func (v *validator) avp(a AVP, def *definition, depth int, tolerant bool) *Error
 		return &Error{Code: UnableToComply, Text: fmt.Sprintf("more than %d AVPs", AVPCountMax)}
 	}
 	if def == nil {
-		if a.Flags&AVPMandatory == 0 || tolerant && a.Vendor == Vendor3GPP {
-			return nil
-		}
-		return v.fault(AVPUnsupported, a, "not supported")
+		return v.unknown(a, tolerant)
 	}
 	if def.kind != datatype.GroupedType {
 		return v.value(a, def)
@@ -115,23 +112,38 @@ func (v *validator) avp(a AVP, def *definition, depth int, tolerant bool) *Error
 	if def.opaque {
 		return nil
 	}
-	fault := v.members(a.Data, def.grammar, depth+1, tolerant || def.open && !v.strict)
+	fault := v.members(a.Data, def.grammar, depth+1, tolerant || def.open && v.mode.NewerAVPs)
 	if fault != nil {
 		fault.Text = def.name + ": " + fault.Text
 	}
 	return fault
 }
 
+// unknown decides about an AVP that the dictionary lacks (A-043, A-044, D-066).
+func (v *validator) unknown(a AVP, tolerant bool) *Error {
+	switch {
+	case a.Flags&AVPMandatory == 0:
+		return nil
+	case !tolerant || a.Vendor != Vendor3GPP:
+		return v.fault(AVPUnsupported, a, "not supported")
+	case v.noted != nil:
+		v.noted(a)
+	}
+	return nil
+}
+
 // value checks the data of an AVP that is no group.
 func (v *validator) value(a AVP, def *definition) *Error {
 	if size := fixedSize[def.kind]; size != 0 {
 		if len(a.Data) != int(size) {
-			if !v.strict && a.Is(chargingID3GPP) {
+			if v.mode.TextChargingID && a.Is(chargingID3GPP) {
 				return nil // text from some gateways, and of no use to us
 			}
 			return v.wrongSize(a, def)
 		}
-		if len(def.values) > 0 && (v.strict || a.Vendor == 0) && !slices.Contains(def.values, int32(a.Uint32())) {
+		// A Final-Unit-Action that the client does not know is TERMINATE, no
+		// fault of the answer (RFC 8506 §8.35, C-059).
+		if len(def.values) > 0 && !a.Is(FinalUnitAction) && (a.Vendor == 0 || !v.mode.UnlistedValues) && !slices.Contains(def.values, int32(a.Uint32())) {
 			return v.fault(InvalidAVPValue, a, fmt.Sprintf("value %d is not defined", int32(a.Uint32())))
 		}
 		return nil
@@ -206,7 +218,7 @@ func (v *validator) count(g *grammar, seen *[rulesMax]uint8, a AVP, def *definit
 	seen[i]++
 	r := &g.rules[i]
 	switch {
-	case int(seen[i]) <= r.max, r.strict && !v.strict:
+	case int(seen[i]) <= r.max, r.max == 0 && v.mode.ForbiddenAVPs:
 		return nil
 	case r.max == 0:
 		return v.fault(AVPNotAllowed, a, "not allowed here")
@@ -221,7 +233,7 @@ func (v *validator) missing(g *grammar, seen *[rulesMax]uint8, b []byte) *Error 
 	}
 	for i := range g.rules {
 		r := &g.rules[i]
-		if int(seen[i]) >= r.min || r.strict && !v.strict || v.forgiven(r, b) {
+		if int(seen[i]) >= r.min || r.harmless && v.mode.MissingMembers || v.forgiven(r, b) {
 			continue
 		}
 		return v.required(r.Attribute)
@@ -235,7 +247,7 @@ func (v *validator) missing(g *grammar, seen *[rulesMax]uint8, b []byte) *Error 
 // forgiven: Kamailio names the application only in a
 // Vendor-Specific-Application-Id (D-001).
 func (v *validator) forgiven(r *rule, b []byte) bool {
-	if v.strict || r.Attribute != AuthApplicationID {
+	if !v.mode.VendorApplication || r.Attribute != AuthApplicationID {
 		return false
 	}
 	group, ok := Find(b, VendorSpecificApplicationID)
@@ -246,8 +258,7 @@ func (v *validator) forgiven(r *rule, b []byte) bool {
 	return ok && id.Uint32() == v.application
 }
 
-// choice checks that exactly one of g.choice is in b. More than one is a fault
-// in strict mode only.
+// choice checks that exactly one of g.choice is in b.
 func (v *validator) choice(g *grammar, seen *[rulesMax]uint8, b []byte) *Error {
 	n := 0
 	for _, c := range g.choice {
@@ -256,7 +267,7 @@ func (v *validator) choice(g *grammar, seen *[rulesMax]uint8, b []byte) *Error {
 	switch {
 	case n == 0:
 		return v.required(g.choice...)
-	case n > 1 && v.strict:
+	case n > 1 && !v.mode.several(g):
 		return v.contradicting(g.choice, b)
 	}
 	return nil

@@ -67,12 +67,16 @@ type TargetState struct {
 	Called      string   `json:"called,omitempty"`
 	Rate        string   `json:"rate,omitempty"` // id of the pinned tariff entry and version
 	Unit        UnitKind `json:"unit"`
-	Used        int64    `json:"used"`         // cumulative quantity, q
-	Charged     Money    `json:"charged"`      // what all of q cost so far: debited + overrun
-	Meter       Meter    `json:"meter"`        // exact state of the price function after q
-	Granted     int64    `json:"granted"`      // the open grant, 0: none
-	GrantNumber uint32   `json:"grant_number"` // CC-Request-Number that made it
-	Freezes     []Freeze `json:"-"`            // rows of their own
+	Used        int64    `json:"used"`              // cumulative quantity, q
+	Charged     Money    `json:"charged"`           // what all of q cost so far: debited + overrun
+	Meter       Meter    `json:"meter"`             // exact state of the price function after q
+	Granted     int64    `json:"granted"`           // the open grant, 0: none
+	GrantNumber uint32   `json:"grant_number"`      // CC-Request-Number that made it
+	Final       bool     `json:"final,omitempty"`   // the last grant was the final one
+	Pool        bool     `json:"pool,omitempty"`    // the open grant is a share of the session's pool
+	Interim     int64    `json:"interim,omitempty"` // of Used: what was served before the session began
+	Earlier     Money    `json:"earlier,omitempty"` // of Charged: at prices before the present one
+	Freezes     []Freeze `json:"-"`                 // rows of their own
 }
 
 // Session is an open or closed credit-control session.
@@ -90,7 +94,7 @@ type Session struct {
 	Outcomes []StoredOutcome // the last OutcomesKept, oldest first
 	Served   ServedWindow
 	// LateUntil, when set, is until when one CCR-T after the end of the session is
-	// still debited: after a failed CCR-U, or when an operator has it closed.
+	// still debited: after a failed CCR-U, or when the session or its account was closed.
 	LateUntil time.Time
 
 	New, Dirty bool // the store inserts or updates the row
@@ -120,7 +124,7 @@ type StoredOutcome struct {
 // JournalKind says what a journal row records.
 type JournalKind string
 
-// The journal kinds. Every row but overrun and note moves its balance.
+// The journal kinds. Every row but overrun moves its balance.
 const (
 	JournalStep    JournalKind = "step"    // debit, refund, reserve of one request on one balance
 	JournalCredit  JournalKind = "credit"  // top-up, voucher, adjustment, reversal
@@ -155,5 +159,5 @@ type JournalRow struct {
 	FrozenAfter  int64
 	ReversalOf   []byte // refund token of the debit this credit takes back
 	CreditKey    string // idempotency key of a credit
-	CreditSource string // top-up, voucher, adjustment, reversal, opening
+	CreditSource string // top-up, voucher, adjustment, reversal, refund, opening
 }

@@ -32,7 +32,7 @@ func BenchmarkDecide(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, s := range steps {
-			decide(ws, request{s, StepKey{Type: s.Type, Number: s.Number}, key}, tariff, &policy)
+			decide(ws, request{step: s, key: StepKey{Type: s.Type, Number: s.Number}, payer: key}, tariff, &policy)
 		}
 		clear(ws.Sessions)
 		ws.Journal = ws.Journal[:0]

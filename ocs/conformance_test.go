@@ -15,6 +15,7 @@ import (
 func TestDuplicates(t *testing.T) {
 	node := func(t *testing.T, f *fleet) *ocstest.Driver { return ocstest.Start(t, f, ocs.EngineConfig{Sweep: -1}) }
 	t.Run("B-021 a copy while the original is under way", func(t *testing.T) {
+		t.Attr("proves", "B-021")
 		f := newFleet(t, 1)
 		g := newGate()
 		f.Before = func([]ocs.Want) error { g.wait(); return nil }
@@ -53,6 +54,9 @@ func TestDuplicates(t *testing.T) {
 
 func TestStateMachine(t *testing.T) {
 	t.Run("B-030 B-034 B-038 accepted I, U, T", func(t *testing.T) {
+		t.Attr("proves", "B-030")
+		t.Attr("proves", "B-034")
+		t.Attr("proves", "B-038")
 		w := voice(t)
 		w.want(w.initial(ocstest.For(rgOnNet, nil, ocstest.Wish(ocs.Seconds, 60))), 0, 60, false)
 		w.ledger("9.40", "0.60", "0")
@@ -69,6 +73,7 @@ func TestStateMachine(t *testing.T) {
 		w.ledger("9.08", "0", "0.92")
 	})
 	t.Run("B-040 B-043 Tcc", func(t *testing.T) {
+		t.Attr("proves", "B-040")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.pass(600 * time.Second)
@@ -77,6 +82,7 @@ func TestStateMachine(t *testing.T) {
 		w.refused(w.update(again(seconds(rgOnNet, 60))), ocs.UnknownSession)
 	})
 	t.Run("B-042 only what succeeds restarts Tcc", func(t *testing.T) {
+		t.Attr("proves", "B-042")
 		w := voice(t)
 		s := w.step(ocs.Initial, ask(rgOnNet))
 		w.do(s)
@@ -148,6 +154,7 @@ func TestIdentities(t *testing.T) {
 		}
 	})
 	t.Run("B-054 several, in any order", func(t *testing.T) {
+		t.Attr("proves", "B-054")
 		for _, ids := range [][]ocs.Identity{{f.payers[0], f.payers[1]}, {f.payers[1], f.payers[0]}} {
 			if o := initial(ids...); o.Account != f.accounts[0] {
 				t.Errorf("%+v", o)
@@ -201,6 +208,7 @@ func TestGrants(t *testing.T) {
 		w.ledger("8.80", "1.20", "0")
 	})
 	t.Run("B-088 idle report keeps the session", func(t *testing.T) {
+		t.Attr("proves", "B-088")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.pass(100 * time.Second)

@@ -66,10 +66,10 @@ type Engine struct {
 	log       *slog.Logger
 	resolver  *resolver
 	lanes     []*lane
+	clients   *clients
+	sweeper   sweeper
 	telemetry *telemetry
 	started   sync.Once
-
-	sweepFailing bool // told so; only the sweeper's
 }
 
 // NewEngine makes an engine on a store. tariff returns the current snapshot and
@@ -82,6 +82,7 @@ func NewEngine(store Store, tariff func() *Tariff, config EngineConfig) *Engine 
 		e.lanes = append(e.lanes, newLane(e, i))
 	}
 	e.resolver = newResolver(e)
+	e.clients = newClients(e)
 	return e
 }
 
@@ -128,15 +129,16 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.telemetry.watch(e.lanes)()
 
 	work := context.WithoutCancel(ctx)
-	var lanes, resolver, sweeper sync.WaitGroup
+	var lanes, resolver, background sync.WaitGroup
 	for _, l := range e.lanes {
 		lanes.Go(func() { l.run(work) })
 	}
 	resolver.Go(func() { e.resolver.run(work) })
-	sweeper.Go(func() { e.sweep(ctx) })
+	background.Go(func() { e.sweep(ctx) })
+	background.Go(func() { e.clients.run(ctx) })
 
 	<-ctx.Done()
-	sweeper.Wait()
+	background.Wait()
 	e.resolver.closeIntake()
 	resolver.Wait()
 	for _, l := range e.lanes {
@@ -150,6 +152,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // the commit, or right away with Busy when a queue is full; it must not block,
 // since the lane waits for it. The step must not be changed any more.
 func (e *Engine) Submit(s *Step, done func(Outcome)) {
+	e.ClientState(s.Client.Host, s.Client.State)
 	e.resolver.submit(&job{
 		request: request{step: s, key: s.Key()},
 		done:    done,

@@ -162,6 +162,15 @@ func (l *lane) note(j *job, o *Outcome) {
 		l.engine.log.Warn("a repeated request differs from the one it repeats; the first one's answer was sent",
 			"session", j.step.SessionID, "number", j.key.Number)
 	}
+	switch {
+	case o.Replayed:
+	case o.Refusal == SessionExists:
+		l.engine.log.Warn("a first request came for a Session-Id that is in use; two clients may choose the same ones",
+			"session", j.step.SessionID, "number", j.key.Number, "peer", j.step.Client.Host)
+	case o.Refusal == RefundTooLarge:
+		l.engine.log.Warn("a refund of more than was debited, or than the client may refund, was refused",
+			"session", j.step.SessionID, "number", j.key.Number, "peer", j.step.Client.Host)
+	}
 	for i := range o.Items {
 		if o.Items[i].Capped > 0 && !o.Replayed {
 			l.engine.log.Warn("more seconds were reported than have passed; the surplus was not charged",

@@ -84,6 +84,7 @@ func TestCharge(t *testing.T) {
 // B-215: splitting use over reports does not change what it costs, nor does it
 // ever make a later report cheaper than nothing.
 func TestSplitsCostTheSame(t *testing.T) {
+	t.Attr("proves", "B-215")
 	random := rand.New(rand.NewPCG(1, 2))
 	start := time.Date(2026, 3, 28, 20, 0, 0, 0, time.UTC) // the night clocks change in Berlin
 	for _, e := range []TariffEntry{
@@ -172,6 +173,7 @@ func clockCost(p *price, at string) Money {
 }
 
 func TestClock(t *testing.T) {
+	t.Attr("proves", "B-123")
 	shanghai := compile(t, TariffEntry{Price: 1, Zone: "Asia/Shanghai", Bands: []Band{{From: 20 * time.Hour, Price: 2}}})
 	berlin := compile(t, TariffEntry{Price: 1, Zone: "Europe/Berlin", Bands: []Band{
 		{Dates: []string{"2026-12-25"}, Price: 9},
@@ -213,6 +215,7 @@ func TestClock(t *testing.T) {
 // The closed form of whole days must equal second by second, on the days of 23,
 // 24 and 25 hours.
 func TestDaysByTheClock(t *testing.T) {
+	t.Attr("proves", "B-123")
 	p := compile(t, TariffEntry{Price: 1, Zone: "Europe/Berlin", Bands: []Band{
 		{From: 150 * time.Minute, Until: 4 * time.Hour, Price: 3}, {From: 20 * time.Hour, Price: 2}}})
 	for _, day := range []string{"2026-03-29", "2026-03-30", "2026-10-25"} {

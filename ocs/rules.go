@@ -14,6 +14,9 @@ type request struct {
 	step  *Step
 	key   StepKey
 	payer AccountKey
+	// restarted and host are those of the Expiry behind an Expire step.
+	restarted uint32
+	host      string
 }
 
 // decision is the deciding of one step over a working set.
@@ -48,8 +51,14 @@ func decide(ws *WorkingSet, r request, tariff *Tariff, policy *Policy) Outcome {
 	if d.verbs == 0 {
 		d.verbs = VerbsOf(r.step.Type, r.step.Action)
 	}
+	if r.step.Habits.Interim && r.key.Type == Initial {
+		d.verbs |= VerbDebit
+	}
 	if outcome, done := d.replay(); done {
 		outcome.Account = d.payer
+		if d.account != nil {
+			outcome.Class = d.account.Class
+		}
 		return outcome
 	}
 	d.at = d.believable(r.step.At)
@@ -69,7 +78,7 @@ func (d *decision) replay() (Outcome, bool) {
 		return Outcome{}, false // authenticate alone has no session, and no repeats
 	}
 	if stored := d.ws.Outcomes[d.key]; stored != nil {
-		return stored.repeat(d.step), true
+		return d.repeat(stored), true
 	}
 	s := d.session
 	if s == nil || s.Account != d.payer || d.foreignClient() {
@@ -77,7 +86,7 @@ func (d *decision) replay() (Outcome, bool) {
 	}
 	for i := range s.Outcomes {
 		if s.Outcomes[i].Type == d.key.Type && s.Outcomes[i].Number == d.key.Number {
-			return s.Outcomes[i].repeat(d.step), true
+			return d.repeat(&s.Outcomes[i]), true
 		}
 	}
 	if d.servedBefore() {
@@ -86,11 +95,29 @@ func (d *decision) replay() (Outcome, bool) {
 	return Outcome{}, false
 }
 
-func (o *StoredOutcome) repeat(s *Step) Outcome {
+// repeat answers with what is stored. That the repeat asks something else is
+// recorded, as nobody else will ever see it (conformance B-023).
+func (d *decision) repeat(o *StoredOutcome) Outcome {
 	answer := o.Outcome
 	answer.Replayed = true
-	answer.Mismatch = o.Content != s.Content
+	if answer.Mismatch = o.Content != d.step.Content; answer.Mismatch {
+		record := d.orphanRecord()
+		record.Mismatch = true
+		for i := range d.items {
+			record.Used = append(record.Used, d.items[i].Used...)
+		}
+		d.ws.Orphans = append(d.ws.Orphans, record)
+	}
 	return answer
+}
+
+// orphanRecord begins the record of use that is not charged.
+func (d *decision) orphanRecord() OrphanUsage {
+	record := OrphanUsage{SessionID: d.step.SessionID, Key: d.key, At: d.ws.Now}
+	if d.session != nil {
+		record.SessionID = d.session.ID
+	}
+	return record
 }
 
 // servedBefore looks the number up in the window of served numbers. The window
@@ -151,6 +178,8 @@ func (d *decision) believable(at time.Time) time.Time {
 //	Open  CCR-U refused           Idle   debit, refund
 //	Open  CCR-T                   Idle   debit, refund
 //	Open  Tcc expired             Idle   refund
+//	Open  client restarted        Idle   refund, after OrphanGrace (RFC 6733 §8.6)
+//	Open  account closed          Idle   refund, or debit at the next CCR
 //	Open  CCR-I (not listed)      Open   refused
 func (d *decision) dispatch() {
 	open := d.session != nil && d.session.Open()
@@ -207,7 +236,9 @@ func (d *decision) orphan(used []Usage) {
 			continue
 		}
 		if n := len(d.ws.Orphans); n == 0 || d.ws.Orphans[n-1].Key != d.key {
-			d.ws.Orphans = append(d.ws.Orphans, OrphanUsage{SessionID: d.step.SessionID, Key: d.key, At: d.at})
+			record := d.orphanRecord()
+			record.At = d.at
+			d.ws.Orphans = append(d.ws.Orphans, record)
 		}
 		last := &d.ws.Orphans[len(d.ws.Orphans)-1]
 		last.Used = append(last.Used, u)
@@ -216,7 +247,7 @@ func (d *decision) orphan(used []Usage) {
 
 // sign says whose account the outcome speaks of.
 func (d *decision) sign() {
-	d.outcome.Account, d.outcome.Currency = d.account.Key, d.account.Currency
+	d.outcome.Account, d.outcome.Currency, d.outcome.Class = d.account.Key, d.account.Currency, d.account.Class
 }
 
 // storeInSession keeps the outcome for repeats, the last OutcomesKept of them.

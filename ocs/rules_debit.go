@@ -32,6 +32,9 @@ func (m *movement) debit() {
 		m.rate(used)
 	}
 	m.state.Used += m.used
+	if m.key.Type == Initial {
+		m.state.Interim += m.used // served while nobody could be asked
+	}
 	m.state.Granted = max(0, m.state.Granted-m.used)
 }
 
@@ -57,15 +60,16 @@ func (m *movement) plausible() ([]Usage, bool) {
 	if m.state.Unit == Amount {
 		return used, m.state.Charged <= chargeMax-Money(n)
 	}
-	if m.state.Unit == Seconds {
-		if age, limit := m.clockLimit(); n > limit-m.state.Used {
-			believed := max(0, min(n, age-m.state.Used))
+	if m.state.Unit == Seconds && m.key.Type != Initial {
+		counted := m.state.Used - m.state.Interim
+		if age, limit := m.clockLimit(); n > limit-counted {
+			believed := max(0, min(n, age-counted))
 			m.out.Capped = n - believed
 			n = believed
 			used = []Usage{{Units: Units{Seconds, believed}}}
 		}
 	}
-	if m.price == nil || (m.state.Unit == Seconds && n > clockUnitsMax) {
+	if m.price == nil || m.state.Earlier > chargeMax || (m.state.Unit == Seconds && n > clockUnitsMax) {
 		return nil, false
 	}
 	_, err := m.state.Meter.cost(n, m.price, m.price.highest)
@@ -83,14 +87,17 @@ func (m *movement) rate(used []Usage) {
 			continue
 		}
 		m.used += u.Units.Quantity
-		rest := u.Units.Quantity - m.payUnits(u.Units.Quantity)
+		rest := u.Units.Quantity
+		if !m.price.free() { // a bundle is not spent on what costs nothing
+			rest -= m.payUnits(rest)
+		}
 		left -= u.Units.Quantity
 		end := m.at.Add(-time.Duration(left) * time.Second)
 		if err := m.state.Meter.advance(rest, m.spanOf(u.Tariff, rest, end)); err != nil {
 			panic(err) // plausible has tried more than this
 		}
 	}
-	m.pay(m.state.Meter.charge(m.price) - m.state.Charged)
+	m.pay(m.state.Earlier + m.state.Meter.charge(m.price) - m.state.Charged)
 }
 
 // spanOf says how n units that were used up to end are priced: seconds by the
@@ -128,10 +135,10 @@ func (m *movement) payUnits(n int64) int64 {
 	return got + m.takeFree(m.pots(unit), n-got)
 }
 
-// pay pays a price: from the freeze, then from what is available to the
-// service; what is left is an overrun and the account's debt, and no balance
-// goes below zero. A late report spares the freeze, which covers a younger
-// grant, as long as there is something else.
+// pay pays a price: from the freeze, then from those of the pool, then from what
+// is available to the service; what is left is an overrun and the account's
+// debt, and no balance goes below zero. A late report spares the freeze, which
+// covers a younger grant, as long as there is something else.
 func (m *movement) pay(due Money) {
 	if due <= 0 {
 		return
@@ -141,8 +148,10 @@ func (m *movement) pay(due Money) {
 	if m.late {
 		left -= m.takeFree(pots, left)
 		left -= m.takeFrozen(Amount, left)
+		left -= m.takePooled(left)
 	} else {
 		left -= m.takeFrozen(Amount, left)
+		left -= m.takePooled(left)
 		left -= m.takeFree(pots, left)
 	}
 	m.state.Charged += due

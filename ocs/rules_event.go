@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // event carries out a one-time event (RFC 8506 §6). It takes effect for all its
@@ -125,7 +126,12 @@ func (d *decision) refuseEvent(item Item, r Refusal) {
 
 // payAtOnce takes the whole price of the bill from what is available.
 func (b *bill) payAtOnce() Refusal {
-	if b.price != nil && b.price.free() {
+	switch {
+	case b.price == nil || !b.price.free():
+	case b.step.Habits.NoFree:
+		b.out.Granted = &Units{b.unit, b.quantity}
+		return ""
+	default:
 		return Free
 	}
 	units := int64(0)
@@ -195,8 +201,9 @@ func (d *decision) keepDebit(b bill) {
 	d.ws.NewDebits = append(d.ws.NewDebits, debit)
 }
 
-// refundAccount takes debits back (RFC 8506 §6.4). Only a debit of the same
-// payer named by its token, in total never more than it cost.
+// refundAccount takes debits back (RFC 8506 §6.4): a debit of the same payer
+// named by its token, in total never more than it cost; or an amount without a
+// debit, as far as the client may.
 func (d *decision) refundAccount() {
 	if d.account.Closed {
 		d.refuse(Closed)
@@ -206,7 +213,10 @@ func (d *decision) refundAccount() {
 	for _, item := range d.items {
 		r, refusal := d.reversal(item)
 		for _, other := range backs {
-			if other.debit == r.debit {
+			switch {
+			case r.debit == nil && other.debit == nil:
+				refusal = RefundTooLarge // the cap is one for the request
+			case other.debit == r.debit:
 				refusal = RefundNotLinked // the same token twice in one request
 			}
 		}
@@ -224,12 +234,48 @@ func (d *decision) refundAccount() {
 // reversal is how much of a debit an item takes back.
 type reversal struct {
 	item   Item
-	debit  *EventDebit
+	debit  *EventDebit // nil: a refund without one
 	amount Money
 	units  Units
 }
 
+// unlinked is a refund without a debit: what the item would cost, up to the
+// client's cap (conformance B-175).
+func (d *decision) unlinked(item Item) (reversal, Refusal) {
+	if item.Requested == nil || item.Requested.Quantity == 0 {
+		return reversal{}, RefundNotLinked
+	}
+	b, refusal := d.bill(item)
+	if refusal != "" {
+		return reversal{}, refusal
+	}
+	amount, refusal := b.cost(b.quantity)
+	switch {
+	case refusal != "":
+		return reversal{}, refusal
+	case amount > item.Unlinked:
+		return reversal{}, RefundTooLarge
+	case amount == 0 || refundTo(b.pots(Amount), amount) == nil:
+		return reversal{}, RefundNotLinked
+	}
+	return reversal{item: item, amount: amount, units: Units{b.unit, b.quantity}}, ""
+}
+
+// refundTo is the balance that takes a refund without a debit: the most general
+// one that lasts longest; nil when none can.
+func refundTo(pots []*Balance, amount Money) *Balance {
+	for _, b := range slices.Backward(pots) {
+		if b.Amount <= math.MaxInt64-int64(amount) {
+			return b
+		}
+	}
+	return nil
+}
+
 func (d *decision) reversal(item Item) (reversal, Refusal) {
+	if len(item.RefundToken) == 0 && item.Unlinked > 0 {
+		return d.unlinked(item)
+	}
 	debit := d.ws.Debits[string(item.RefundToken)]
 	if len(item.RefundToken) == 0 || debit == nil || debit.Account != d.payer || debit.Reversed >= debit.Cost {
 		return reversal{}, RefundNotLinked
@@ -282,6 +328,15 @@ func (d *decision) paidInUnits(debit *EventDebit) bool {
 // reverse credits the balances the debit came from, the first one first.
 func (d *decision) reverse(r reversal) {
 	m := &movement{decision: d, item: r.item}
+	units := r.units
+	d.outcome.Items = append(d.outcome.Items, ItemOutcome{
+		Target: r.item.Target, RatingGroup: r.item.RatingGroup, Granted: &units,
+	})
+	d.outcome.Cost -= r.amount
+	if r.debit == nil {
+		m.credit(refundTo(m.pots(Amount), r.amount), int64(r.amount), "refund", nil)
+		return
+	}
 	skip, left := int64(r.debit.Reversed), int64(r.amount)
 	for _, part := range r.debit.Parts {
 		b := d.account.balance(part.Balance)
@@ -292,17 +347,12 @@ func (d *decision) reverse(r reversal) {
 			n = min(n-done, left)
 			left -= n
 		}
-		m.credit(b, n, r.debit.Token)
+		m.credit(b, n, "reversal", r.debit.Token)
 	}
 	r.debit.Reversed += r.amount
 	if !d.isNew(r.debit) {
 		r.debit.Dirty = true
 	}
-	units := r.units
-	d.outcome.Items = append(d.outcome.Items, ItemOutcome{
-		Target: r.item.Target, RatingGroup: r.item.RatingGroup, Granted: &units,
-	})
-	d.outcome.Cost -= r.amount
 }
 
 func (d *decision) isNew(debit *EventDebit) bool {
@@ -314,7 +364,7 @@ func (d *decision) isNew(debit *EventDebit) bool {
 	return false
 }
 
-func (m *movement) credit(b *Balance, n int64, token []byte) {
+func (m *movement) credit(b *Balance, n int64, source string, token []byte) {
 	if n == 0 {
 		return
 	}
@@ -323,8 +373,8 @@ func (m *movement) credit(b *Balance, n int64, token []byte) {
 	row := m.row(JournalCredit)
 	row.Balance, row.Credited = b.ID, n
 	row.AmountAfter, row.FrozenAfter = b.Amount, b.Frozen
-	row.ReversalOf, row.CreditSource = token, "reversal"
-	row.CreditKey = fmt.Sprintf("reversal %s %d %s %d", m.step.SessionID, m.key.Number, m.item.Target, b.ID)
+	row.ReversalOf, row.CreditSource = token, source
+	row.CreditKey = fmt.Sprintf("%s %s %d %s %d", source, m.step.SessionID, m.key.Number, m.item.Target, b.ID)
 	m.ws.Journal = append(m.ws.Journal, row)
 }
 

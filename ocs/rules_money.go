@@ -52,12 +52,13 @@ func (d *decision) findTarget(item Item) *TargetState {
 			return t
 		}
 	}
-	if !reports(item.Used) && !item.Final {
-		return nil
-	}
+	report := reports(item.Used) || item.Final
 	var found *TargetState
 	for _, t := range d.session.Targets {
 		if t.RatingGroup != item.RatingGroup || (t.Target.specific() && item.Target.specific()) {
+			continue
+		}
+		if !report && (item.Requested != nil || !t.starved()) {
 			continue
 		}
 		if found != nil {
@@ -148,7 +149,7 @@ func (m *movement) refund() {
 			m.out.Refunded += Money(f.Amount)
 		}
 	}
-	m.state.Freezes, m.state.Granted = nil, 0
+	m.state.Freezes, m.state.Granted, m.state.Pool = nil, 0, false
 	m.state.GrantNumber = m.key.Number
 }
 
@@ -197,12 +198,17 @@ func (t *TargetState) addFreeze(balance, n int64) {
 // takeFrozen debits up to want of a unit from the target's freeze and returns
 // what it got.
 func (m *movement) takeFrozen(unit UnitKind, want int64) int64 {
+	return m.takeFrom(m.state, want, func(b *Balance) bool { return b.Unit == unit })
+}
+
+// takeFrom debits up to want from those of a target's freezes that are fit.
+func (m *movement) takeFrom(t *TargetState, want int64, fit func(*Balance) bool) int64 {
 	got := int64(0)
-	for i := range m.state.Freezes {
-		f := &m.state.Freezes[i]
+	for i := range t.Freezes {
+		f := &t.Freezes[i]
 		b := m.account.balance(f.Balance)
 		n := min(want-got, f.Amount)
-		if b.Unit != unit || n <= 0 {
+		if n <= 0 || !fit(b) {
 			continue
 		}
 		f.Amount -= n
@@ -210,7 +216,7 @@ func (m *movement) takeFrozen(unit UnitKind, want int64) int64 {
 		m.take(b, n)
 		got += n
 	}
-	m.state.Freezes = slices.DeleteFunc(m.state.Freezes, func(f Freeze) bool { return f.Amount == 0 })
+	t.Freezes = slices.DeleteFunc(t.Freezes, func(f Freeze) bool { return f.Amount == 0 })
 	return got
 }
 

@@ -27,8 +27,10 @@ func (m *movement) reserve(asked Units) Refusal {
 		g, refusal = m.planMoney(asked.Quantity)
 	case m.price == nil:
 		return Unrated
-	case m.price.free():
+	case m.price.free() && !m.step.Habits.NoFree:
 		return Free
+	case m.price.free():
+		g = m.planFree(asked.Quantity)
 	default:
 		g, refusal = m.planUnits(asked.Quantity)
 	}
@@ -56,10 +58,14 @@ func (m *movement) grant(g grant) {
 	}
 	m.state.Granted += g.quantity
 	m.state.GrantNumber = m.key.Number
+	m.state.Final = g.final
 	m.session.Dirty = true
 	m.out.Granted = &Units{m.state.Unit, g.quantity}
-	m.out.Final = g.final
+	if m.out.Final = g.final; g.final {
+		m.out.FinalAction = m.service.FinalAction
+	}
 	m.out.ValidFor = m.validFor()
+	m.share(g)
 	if t := m.policy.threshold(m.state.Unit); !g.final && t < g.quantity {
 		m.out.Threshold = t
 	}
@@ -69,7 +75,8 @@ func (m *movement) grant(g grant) {
 }
 
 // validFor is the grant's Validity-Time: the service's, but not past the end of
-// the account or of a balance the grant is frozen in, and never 0.
+// the account or of a balance the grant is frozen in, and never below ValidityMin
+// (conformance B-110): what is frozen stays debitable.
 func (m *movement) validFor() time.Duration {
 	validity := m.policy.validity(m.service)
 	end := m.account.ValidUntil
@@ -81,7 +88,17 @@ func (m *movement) validFor() time.Duration {
 	if !end.IsZero() {
 		validity = min(validity, end.Sub(m.ws.Now))
 	}
-	return max(validity.Truncate(time.Second), time.Second)
+	return max(validity.Truncate(time.Second), ValidityMin)
+}
+
+// planFree plans a grant of what costs nothing, for clients that take 4011 for a
+// failure (conformance D-004). Nothing is frozen, unit balances are left alone.
+func (m *movement) planFree(asked int64) grant {
+	slice := m.policy.slice(m.state.Unit)
+	if asked > 0 {
+		slice = min(asked, slice)
+	}
+	return grant{quantity: max(1, min(slice, m.lifetime()))}
 }
 
 // planMoney plans a freeze of an exact amount; 0 leaves it to the policy.

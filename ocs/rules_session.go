@@ -2,6 +2,7 @@ package ocs
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -79,7 +80,7 @@ func (d *decision) open() {
 		d.openItems()
 	}
 	d.summarize()
-	if d.outcome.Refusal != "" && d.outcome.Cost == 0 {
+	if d.outcome.Refusal != "" && !d.session.used() {
 		d.session = nil
 		d.storeAlone()
 		return
@@ -95,26 +96,35 @@ func (d *decision) open() {
 	d.storeInSession()
 }
 
+// used reports whether anything was charged or taken out of a bundle.
+func (s *Session) used() bool {
+	return slices.ContainsFunc(s.Targets, func(t *TargetState) bool { return t.Used > 0 })
+}
+
 // openItems serves the items of a first request. What the account refuses
-// stays inside the items where the service wants it so, and the session opens.
+// stays inside the items where the service wants it so, and the session opens;
+// what is free altogether needs no session (RFC 8506 §9.1, 4011).
 func (d *decision) openItems() {
 	refusal := d.authenticate()
-	if refusal != "" && !d.refusesInItems() {
+	d.ends = refusal != "" && !d.refusesInItems()
+	if d.ends {
 		d.refuse(refusal)
+	}
+	if d.ends && !usesAnything(d.items) {
 		return
 	}
 	for _, item := range d.items {
 		d.serveItem(item, refusal)
 	}
-	if !d.refusesInItems() {
-		d.refuse(d.refusedByAll())
+	if all := d.refusedByAll(); !d.ends && (all == Free || !d.refusesInItems()) {
+		d.refuse(all)
 	}
 }
 
 // refusesInItems reports whether refusals stay inside the items, so that the
 // session lives on.
 func (d *decision) refusesInItems() bool {
-	return d.service.ItemRefusals && d.key.Type != Direct && len(d.items) > 0
+	return d.service.ItemRefusals && !d.step.CommandLevel && d.key.Type != Direct && len(d.items) > 0
 }
 
 // refusedByAll is the refusal of a step whose items are all refused, "" when
@@ -134,21 +144,37 @@ func (d *decision) refusedByAll() Refusal {
 
 // update is CCR-U: debit, refund the rest, reserve anew. When the account is no
 // longer in good standing the report is still debited; then the session ends,
-// or the refusal stands in the items where the service wants it so.
+// or the refusal stands in the items where the service wants it so. A closed
+// account ends it always.
 func (d *decision) update() {
 	d.continueSession()
 	refusal := d.standing()
-	d.ends = refusal != "" && !d.refusesInItems()
+	d.ends = refusal == Closed || (refusal != "" && !d.refusesInItems())
 	d.serveItems(refusal)
+	if !d.ends && d.step.CommandLevel {
+		refusal = d.refusedByAll()
+		d.ends = refusal != ""
+	}
 	if d.ends {
 		d.refuse(refusal)
 		d.close(JournalStep)
-		d.session.LateUntil = d.ws.Now.Add(d.policy.LateTerminate)
+		d.awaitFinalReport()
 	} else {
 		d.renew()
 	}
 	d.summarize()
 	d.storeInSession()
+}
+
+// awaitFinalReport lets one CCR-T after the end still be debited: many clients
+// send it all the same (conformance B-036).
+func (d *decision) awaitFinalReport() {
+	if d.step.Habits.NoLateTerminate {
+		return
+	}
+	if until := d.ws.Now.Add(d.policy.LateTerminate); until.After(d.session.LateUntil) {
+		d.session.LateUntil = until
+	}
 }
 
 // terminate is CCR-T: debit, refund everything, end, whatever the account's
@@ -165,16 +191,29 @@ func (d *decision) terminate() {
 	d.storeInSession()
 }
 
-// expire gives a silent session's freezes back (supervision time Tcc, RFC 8506
-// §7). When a report came first the deadline lies in the future again, and
-// nothing happens.
+// expire gives the freezes of a session back that nobody will end: it is silent
+// (supervision time Tcc, RFC 8506 §7), its client has lost it, or its account was
+// closed. When a report came first the reason is gone, and nothing happens.
 func (d *decision) expire() {
-	if !d.session.Open() || d.ws.Now.Before(d.session.Deadline) {
+	silent := !d.ws.Now.Before(d.session.Deadline)
+	if !d.session.Open() || !(silent || d.orphaned() || d.account.Closed) {
 		return
 	}
 	d.continueSession()
 	d.close(JournalExpire)
+	if d.account.Closed {
+		d.awaitFinalReport()
+	}
 	d.summarize()
+	d.outcome.ended = true
+}
+
+// orphaned reports whether the session's client has shown a higher
+// Origin-State-Id than the session's: it knows nothing of the session any more
+// (RFC 6733 §8.6). 0 means nothing.
+func (d *decision) orphaned() bool {
+	c := d.session.Client
+	return c.State != 0 && c.State < d.restarted && strings.EqualFold(c.Host, d.host)
 }
 
 // direct carries out exactly the verbs a Prepaid call asks for.
@@ -202,8 +241,11 @@ func (d *decision) continueSession() {
 	if d.service = d.tariff.Context(d.session.Service); d.service == nil {
 		d.service = &ServiceContext{Name: d.session.Service} // withdrawn meanwhile
 	}
-	if d.step.Client.Host != "" {
-		d.session.Client = d.step.Client
+	if c := d.step.Client; c.Host != "" {
+		if c.State == 0 && strings.EqualFold(c.Host, d.session.Client.Host) {
+			c.State = d.session.Client.State // left out, or stripped on the way
+		}
+		d.session.Client = c
 	}
 	d.session.Dirty = true
 }
@@ -287,6 +329,7 @@ func (d *decision) speaker(t *TargetState, n int) int {
 // why no new quota is given.
 func (d *decision) serveItem(item Item, refusal Refusal) {
 	m := d.move(item)
+	asked, wanted := m.wish()
 	if d.verbs&VerbDebit != 0 {
 		m.debit()
 	} else {
@@ -294,14 +337,19 @@ func (d *decision) serveItem(item Item, refusal Refusal) {
 	}
 	if (d.verbs&VerbRefund != 0 || d.ends) && !m.late {
 		m.refund()
+		m.rerate()
 	}
-	wanted := d.verbs&VerbReserve != 0 && item.Requested != nil && !item.Final && !m.late && !d.ends
 	switch {
 	case m.out.Refusal != "":
 	case refusal != "":
 		m.out.Refusal = refusal
 	case wanted:
-		m.out.Refusal = m.reserve(*item.Requested)
+		m.out.Refusal = m.reserve(asked)
+	default:
+		m.afterFinal()
+	}
+	if wanted {
+		m.withoutCredit(asked.Kind)
 	}
 	m.book()
 	d.outcome.Items = append(d.outcome.Items, m.out)

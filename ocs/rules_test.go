@@ -19,6 +19,7 @@ func TestRequestRules(t *testing.T) {
 		}
 	})
 	t.Run("B-006 any numbers", func(t *testing.T) {
+		t.Attr("proves", "B-006")
 		w := voice(t)
 		w.number = 7
 		w.initial(ask(rgOnNet))
@@ -28,6 +29,7 @@ func TestRequestRules(t *testing.T) {
 		w.ledger("9.80", "0", "0.20")
 	})
 	t.Run("B-007 out of order", func(t *testing.T) {
+		t.Attr("proves", "B-007")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		first, second := w.step(ocs.Update, again(seconds(rgOnNet, 10))), w.step(ocs.Update, again(seconds(rgOnNet, 10)))
@@ -176,6 +178,7 @@ func TestSessionParts(t *testing.T) {
 
 func TestUnitRules(t *testing.T) {
 	t.Run("B-073 no wish, no grant", func(t *testing.T) {
+		t.Attr("proves", "B-073")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.ok(w.update(seconds(rgOnNet, 60)))
@@ -185,6 +188,7 @@ func TestUnitRules(t *testing.T) {
 		}
 	})
 	t.Run("B-074 CCR-T grants nothing", func(t *testing.T) {
+		t.Attr("proves", "B-074")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.ok(w.terminate(again(seconds(rgOnNet, 10))))
@@ -202,6 +206,7 @@ func TestUnitRules(t *testing.T) {
 		}
 	})
 	t.Run("B-077 money", func(t *testing.T) {
+		t.Attr("proves", "B-077")
 		w := voice(t)
 		money := func(n int64) *ocs.Units { return ocstest.Wish(ocs.Amount, n) }
 		w.want(w.initial(ocstest.For(rgOnNet, nil, money(2_500_000))), 0, 2_500_000, false)
@@ -219,6 +224,7 @@ func TestUnitRules(t *testing.T) {
 
 func TestReportRules(t *testing.T) {
 	t.Run("B-080 more than granted", func(t *testing.T) {
+		t.Attr("proves", "B-080")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.pass(73 * time.Second)
@@ -234,6 +240,7 @@ func TestReportRules(t *testing.T) {
 		w.ledger("0", "0", "0.65")
 	})
 	t.Run("B-080 D-017 absurd use", func(t *testing.T) {
+		t.Attr("proves", "D-017")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.pass(30 * time.Second)
@@ -256,12 +263,14 @@ func TestReportRules(t *testing.T) {
 		w.ledger("8.20", "0", "1.80")
 	})
 	t.Run("B-081 less than granted", func(t *testing.T) {
+		t.Attr("proves", "B-081")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.terminate(seconds(rgOnNet, 1))
 		w.ledger("9.99", "0", "0.01")
 	})
 	t.Run("B-082 several reports in one", func(t *testing.T) {
+		t.Attr("proves", "B-082")
 		w := voice(t)
 		w.at("11:59:30")
 		w.initial(ask(rgEvening))
@@ -273,6 +282,7 @@ func TestReportRules(t *testing.T) {
 		w.ledger("9.20", "0", "0.80")
 	})
 	t.Run("B-084 D-023 units nobody granted", func(t *testing.T) {
+		t.Attr("proves", "D-023")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		u := seconds(rgOnNet, 10)
@@ -282,6 +292,7 @@ func TestReportRules(t *testing.T) {
 		w.ledger("9.90", "0", "0.10")
 	})
 	t.Run("B-085 zero use", func(t *testing.T) {
+		t.Attr("proves", "B-085")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.want(w.update(again(seconds(rgOnNet, 0))), 0, 60, false)
@@ -291,6 +302,7 @@ func TestReportRules(t *testing.T) {
 
 func TestTargetRules(t *testing.T) {
 	t.Run("B-087 FINAL", func(t *testing.T) {
+		t.Attr("proves", "B-087")
 		w := voice(t)
 		w.initial(ask(rgOnNet), ask(rgOffNet))
 		end := again(seconds(rgOffNet, 10))
@@ -299,12 +311,14 @@ func TestTargetRules(t *testing.T) {
 		w.ledger("9.30", "0.60", "0.10")
 	})
 	t.Run("B-089 exposure", func(t *testing.T) {
+		t.Attr("proves", "B-089")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		w.want(w.update(again(seconds(rgOnNet, 50))), 0, 60, false)
 		w.ledger("8.90", "0.60", "0.50")
 	})
 	t.Run("B-096 B-097 new groups in an update", func(t *testing.T) {
+		t.Attr("proves", "B-096")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		o := w.update(ask(rgOffNet), ask(999), ask(rgFree))
@@ -315,6 +329,7 @@ func TestTargetRules(t *testing.T) {
 		w.ledger("8.80", "1.20", "0")
 	})
 	t.Run("B-098 two items of one target", func(t *testing.T) {
+		t.Attr("proves", "B-098")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		o := w.update(seconds(rgOnNet, 10), again(seconds(rgOnNet, 5)))

@@ -177,6 +177,13 @@ type Item struct {
 	RefundToken []byte // Refund-Information of the debit that RefundAccount takes back
 	// Currency of Requested and Used of kind Amount; 0: the account's.
 	Currency Currency
+	// Rerated says that what sets the price has changed (Reporting-Reason
+	// RATING_CONDITION_CHANGE): use up to now keeps the target's price, from now on
+	// it is that of Step.Called.
+	Rerated bool
+	// Unlinked is the largest amount that RefundAccount credits without a
+	// RefundToken; 0: nothing.
+	Unlinked Money
 }
 
 // Client is the credit-control client a session belongs to, as far as routing
@@ -186,6 +193,20 @@ type Client struct {
 	Realm string // Origin-Realm
 	Relay string // the transport peer that delivered the request
 	State uint32 // Origin-State-Id, 0 when absent
+}
+
+// Habits are what the configuration says of a client that is not like others; the
+// zero value is an ordinary one.
+type Habits struct {
+	// NoFree: it takes 4011 for a failure, so what costs nothing is granted in
+	// slices at no price (conformance D-004).
+	NoFree bool
+	// NoLateTerminate: a CCR-T after a refused CCR-U is an unknown session to it
+	// as the standard has it (conformance B-036, strict).
+	NoLateTerminate bool
+	// Interim: use that comes in a CCR-I was served while no charging system
+	// answered, and is charged (conformance D-055, D-056).
+	Interim bool
 }
 
 // Step is one charging request: one CCR, or one call of a Prepaid verb. All of
@@ -202,9 +223,14 @@ type Step struct {
 	Called     string      // destination as E.164 digits, "" when there is none: selects the price
 	At         time.Time   // Event-Timestamp: dates the usage; zero: now, by the database's clock
 	Client     Client
-	Items      []Item
-	Content    [16]byte          // hash of the charging content; a repeat that differs is noted
-	Trace      trace.SpanContext // the call's root span, zero when not sampled
+	Habits     Habits
+	// CommandLevel says that the units stand at the command, not in a part of it:
+	// then a refusal of the one item refuses the step, and ends the session
+	// (RFC 8506 §7, Table 6).
+	CommandLevel bool
+	Items        []Item
+	Content      [16]byte          // hash of the charging content; a repeat that differs is noted
+	Trace        trace.SpanContext // the call's root span, zero when not sampled
 }
 
 // Key returns the step's idempotency key.
@@ -229,6 +255,10 @@ type Outcome struct {
 
 	// Account is the payer's, set, never stored.
 	Account AccountKey `json:"-"`
+	// Class is the payer's service class, set, never stored.
+	Class string `json:"-"`
+	// ended says that an Expire step has ended the session.
+	ended bool
 	// Replayed is set, never stored, when the outcome answers a repeat.
 	Replayed bool `json:"-"`
 	// Mismatch is set with Replayed when the repeat's content differed.
@@ -244,7 +274,8 @@ type ItemOutcome struct {
 	Granted     *Units        `json:"granted,omitempty"`
 	ValidFor    time.Duration `json:"valid_for,omitempty"` // Validity-Time; 0: none
 	Threshold   int64         `json:"threshold,omitempty"` // Time-/Volume-Quota-Threshold; 0: none
-	Final       bool          `json:"final,omitempty"`     // Final-Unit-Indication TERMINATE
+	Final       bool          `json:"final,omitempty"`     // Final-Unit-Indication, with FinalAction
+	FinalAction FinalAction   `json:"final_action,omitempty"`
 	Debited     Money         `json:"debited"`
 	Refunded    Money         `json:"refunded"`
 	Reserved    Money         `json:"reserved"`
@@ -253,7 +284,26 @@ type ItemOutcome struct {
 	// SwitchAt is when the price of a volume or event grant changes
 	// (Tariff-Time-Change); zero: not while it is valid.
 	SwitchAt time.Time `json:"switch_at,omitzero"`
+	// Pool, when set, says that the grant is a share of a credit pool (RFC 8506
+	// §5.1.2): Multiplier is what one unit takes out of it.
+	Pool *PoolShare `json:"pool,omitempty"`
 	// Capped is how many reported seconds were not believed and not charged:
 	// they exceed what the clock allows since the session began.
 	Capped int64 `json:"capped,omitempty"`
+}
+
+// FinalAction is Final-Unit-Action (RFC 8506 §8.35).
+type FinalAction uint8
+
+// The actions, numbered as on the wire.
+const (
+	FinalTerminate FinalAction = 0
+	FinalRedirect  FinalAction = 1
+	FinalRestrict  FinalAction = 2
+)
+
+// PoolShare is a grant's part in a credit pool.
+type PoolShare struct {
+	ID         uint32 `json:"id"`         // G-S-U-Pool-Identifier
+	Multiplier Money  `json:"multiplier"` // Unit-Value: pool units one unit takes
 }

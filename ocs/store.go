@@ -18,13 +18,34 @@ type Store interface {
 	// order, loads their balances and the named sessions and outcomes with a
 	// fresh snapshot, calls decide once under the lock, then stores every
 	// change decide left in the set and commits. Nothing of a failed
-	// transaction stays. An error that is ErrOutcomeUnknown means the commit
-	// may or may not have happened.
+	// transaction stays; one that the database undid for the sake of others is
+	// run again from the start, with a set of its own. An error that is
+	// ErrOutcomeUnknown means the commit may or may not have happened.
 	Transact(ctx context.Context, lane int, want []Want, decide func(*WorkingSet)) error
 
-	// Expired lists up to limit open sessions whose deadline has passed by
-	// the database's clock.
-	Expired(ctx context.Context, limit int) ([]Want, error)
+	// Expired lists up to limit open sessions that are to be ended: their deadline
+	// has passed by the database's clock, or their client has restarted more than
+	// OrphanGrace ago. Sessions that could not be ended before (skip) are left out.
+	Expired(ctx context.Context, limit int, skip []SessionRef) ([]Expiry, error)
+
+	// ClientStarted records the highest Origin-State-Id seen of a client: its open
+	// sessions of a lower one, other than 0, are orphans from now on (RFC 6733
+	// §8.6). A lower or equal value changes nothing.
+	ClientStarted(ctx context.Context, host string, state uint32) error
+}
+
+// OrphanGrace is how long the sessions of a client that has restarted wait for a
+// last report before their freezes are given back (conformance A-016).
+const OrphanGrace = 30 * time.Second
+
+// Expiry is an open session that is to be ended.
+type Expiry struct {
+	Want
+	// Restarted is the Origin-State-Id its client has shown since, which the lane
+	// compares under the lock, and Host that client's Origin-Host in lower case;
+	// 0: its deadline has passed.
+	Restarted uint32
+	Host      string
 }
 
 // ErrOutcomeUnknown wraps failures after which the commit may have happened:
@@ -104,13 +125,15 @@ type EventDebit struct {
 	Dirty    bool
 }
 
-// OrphanUsage is use reported for a session that is unknown or over: nothing
-// is charged, an operator can see it.
+// OrphanUsage is use reported for a session that is unknown or over, or by a
+// repeat whose content differs from what it repeats: nothing is charged, an
+// operator can see it. A store keeps the first of each Key.
 type OrphanUsage struct {
 	SessionID string
 	Key       StepKey
 	Used      []Usage
 	At        time.Time
+	Mismatch  bool // a repeat whose content differs
 }
 
 // Timing is when the phases of one transaction happened.

@@ -56,6 +56,81 @@ type ServiceContext struct {
 	// Overrides of the policy; 0: the policy's.
 	Validity    time.Duration
 	Supervision time.Duration
+
+	ServiceOptions
+}
+
+// ServiceOptions is what an operator may set for a service beyond its prices. The
+// zero value: the final slice ends the service, refusals are codes, the client's
+// own defaults hold for the rest. It is stored as JSON.
+type ServiceOptions struct {
+	// FinalAction is what the client does when the final units are used up (RFC
+	// 8506 §5.6). Redirect and Filters say where to, and what stays allowed.
+	FinalAction FinalAction `json:"final_action,omitempty"`
+	Redirect    *Redirect   `json:"redirect,omitempty"`     // with FinalRedirect
+	Filters     []string    `json:"filters,omitempty"`      // Restriction-Filter-Rule (IPFilterRule), with FinalRestrict
+	FilterIDs   []string    `json:"filter_ids,omitempty"`   // Filter-Id, with FinalRestrict
+	ZeroGrant   bool        `json:"zero_grant,omitempty"`   // no credit in mid-session: zero units and the final indication instead of 4012 (B-136)
+	Announce    uint32      `json:"announce,omitempty"`     // Announcement-Identifier played before a final grant ends; 0: none
+	Bar         BarAction   `json:"bar,omitempty"`          // when the payer is barred in mid-session
+	HoldSeconds uint32      `json:"hold_seconds,omitempty"` // Quota-Holding-Time of grants; 0: not sent
+	// ConsumptionSeconds is Quota-Consumption-Time of time grants; 0: not sent.
+	ConsumptionSeconds uint32 `json:"consumption_seconds,omitempty"`
+	// Triggers replaces the client's list of re-authorisation triggers
+	// (Trigger-Type, TS 32.299 §7.2.236); empty: none, nil: the client's own.
+	Triggers *[]uint32 `json:"triggers,omitempty"`
+	// Pool: grants of one session share a credit pool (RFC 8506 §5.1.2).
+	Pool bool `json:"pool,omitempty"`
+	// FailureHandling by service class of the payer, "" for all others
+	// (Credit-Control-Failure-Handling, 0 to 2); none: the server's.
+	FailureHandling map[string]uint32 `json:"failure_handling,omitempty"`
+	// DebitFailure is Direct-Debiting-Failure-Handling (0, 1); nil: not sent.
+	DebitFailure *uint32 `json:"debit_failure,omitempty"`
+}
+
+// Check reports what cannot be sent: values that do not exist, and a final action
+// that does not say what follows (RFC 8506 §8.34).
+func (o ServiceOptions) Check() error {
+	switch {
+	case o.FinalAction > FinalRestrict:
+		return fmt.Errorf("final action %d: want 0 (terminate), 1 (redirect) or 2 (restrict)", o.FinalAction)
+	case o.FinalAction == FinalRedirect && (o.Redirect == nil || o.Redirect.Address == ""):
+		return errors.New("final action redirect: say where to (redirect: type, address)")
+	case o.Redirect != nil && o.Redirect.Type > redirectTypeMax:
+		return fmt.Errorf("redirect type %d: want 0 (IPv4), 1 (IPv6), 2 (URL) or 3 (SIP URI)", o.Redirect.Type)
+	case o.FinalAction == FinalRestrict && len(o.Filters)+len(o.FilterIDs) == 0:
+		return errors.New("final action restrict: say what stays allowed (filters, filter_ids)")
+	case o.Bar > BarAsk:
+		return fmt.Errorf("bar %d: want 0 (by service), 1 (abort) or 2 (ask)", o.Bar)
+	case o.DebitFailure != nil && *o.DebitFailure > 1:
+		return fmt.Errorf("debit failure %d: want 0 (terminate or buffer) or 1 (continue)", *o.DebitFailure)
+	}
+	for class, handling := range o.FailureHandling {
+		if handling > 2 {
+			return fmt.Errorf("failure handling %d of class %q: want 0 (terminate), 1 (continue) or 2 (retry and terminate)", handling, class)
+		}
+	}
+	return nil
+}
+
+// redirectTypeMax is the last Redirect-Address-Type, SIP URI.
+const redirectTypeMax = 3
+
+// BarAction says how a session learns that its payer has been barred.
+type BarAction uint8
+
+// The bar actions. The default follows the service: end it where a refusal ends
+// the session, else let the client ask and refuse inside the items (B-198).
+const (
+	BarDefault BarAction = iota
+	BarAbort             // Abort-Session-Request
+	BarAsk               // Re-Auth-Request; the CCR-U is then refused 4010
+)
+
+// Redirect is where an end user without credit is sent (RFC 8506 §8.37).
+type Redirect struct {
+	Type    uint32 `json:"type"` // Redirect-Address-Type: 0 IPv4, 1 IPv6, 2 URL, 3 SIP URI
+	Address string `json:"address"`
 }
 
 // Tariff is an immutable snapshot of all prices and service contexts.
@@ -122,6 +197,9 @@ func (t *Tariff) addContext(c ServiceContext) error {
 	}
 	if c.Validity != 0 && c.Validity < ValidityMin {
 		return fmt.Errorf("service context %s: validity %v: want at least %v", c.Name, c.Validity, ValidityMin)
+	}
+	if err := c.ServiceOptions.Check(); err != nil {
+		return fmt.Errorf("service context %s: %w", c.Name, err)
 	}
 	t.contexts[c.Name] = &c
 	return nil

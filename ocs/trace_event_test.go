@@ -8,6 +8,7 @@ import (
 )
 
 func TestTrace8DebitAndReversal(t *testing.T) {
+	t.Attr("proves", "B-173")
 	w := voice(t)
 	o := w.event(ocs.DirectDebit, messages(1, nil))
 	if o.Refusal != "" || o.Cost != 300_000 || o.Items[0].Granted.Quantity != 1 {
@@ -27,11 +28,18 @@ func TestTrace8DebitAndReversal(t *testing.T) {
 	w.ledger("10.00", "0", "0")
 	w.refused(w.event(ocs.RefundAccount, messages(1, token)), ocs.RefundNotLinked) // B-174
 
-	w.number = 1
-	s := w.step(ocs.Update, seconds(rgOnNet, 1))
-	s.SessionID = w.id
-	w.refused(w.do(s), ocs.UnknownSession) // B-176
-
+	t.Run("B-176 an event leaves no session", func(t *testing.T) {
+		t.Attr("proves", "B-176")
+		w := voice(t)
+		event := w.step(ocs.Event, messages(1, nil))
+		event.Payer = []ocs.Identity{w.payer}
+		if o := w.do(event); o.Refusal != "" || w.store.Session(w.id) != nil {
+			t.Errorf("%+v", o)
+		}
+		w.refused(w.update(again(seconds(rgOnNet, 1))), ocs.UnknownSession)
+		w.refused(w.terminate(seconds(rgOnNet, 1)), ocs.UnknownSession)
+		w.ledger("9.70", "0", "0.30")
+	})
 	t.Run("B-173 insufficient", func(t *testing.T) {
 		w := newWorld(t, ocstest.Voice, ocstest.Prepaid(500_000))
 		w.refused(w.event(ocs.DirectDebit, messages(1, nil), ocstest.For(rgOnNet, nil, ocstest.Wish(ocs.Seconds, 30))), ocs.CreditLimit)
@@ -60,6 +68,8 @@ func TestTrace8DebitAndReversal(t *testing.T) {
 }
 
 func TestTrace9EnquiryAndCheck(t *testing.T) {
+	t.Attr("proves", "B-171")
+	t.Attr("proves", "B-172")
 	w := newWorld(t, ocstest.Voice, ocstest.Prepaid(0))
 	if o := w.event(ocs.PriceEnquiry, ocstest.For(rgOnNet, nil, ocstest.Wish(ocs.Seconds, 60))); o.Refusal != "" || o.Cost != 600_000 {
 		t.Errorf("B-171: %+v", o)

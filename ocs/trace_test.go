@@ -269,6 +269,7 @@ func TestTrace6Repeats(t *testing.T) {
 }
 
 func TestTrace7TwoRatingGroups(t *testing.T) {
+	t.Attr("proves", "B-101")
 	w := data(t)
 	o := w.initial(ask(rgData), ask(rgVideo))
 	for n := range 2 {
@@ -296,6 +297,7 @@ func TestTrace7TwoRatingGroups(t *testing.T) {
 
 func TestTrace7Variants(t *testing.T) {
 	t.Run("7b D-058 one of two groups terminated", func(t *testing.T) {
+		t.Attr("proves", "D-058")
 		w := data(t)
 		w.initial(ask(rgData), ask(rgVideo))
 		if o := w.terminate(octets(rgData, 10*megabyte)); len(o.Items) != 1 {
@@ -313,6 +315,7 @@ func TestTrace7Variants(t *testing.T) {
 		w.ledger("0", "1.00", "0")
 	})
 	t.Run("7e D-034 group and service", func(t *testing.T) {
+		t.Attr("proves", "D-034")
 		for _, c := range [][2]ocs.Target{{"10", "10/7"}, {"10/7", "10"}} {
 			w := data(t)
 			granted, reported := ask(rgData), octets(rgData, 10*megabyte)
@@ -325,6 +328,7 @@ func TestTrace7Variants(t *testing.T) {
 		}
 	})
 	t.Run("B-091 four buckets", func(t *testing.T) {
+		t.Attr("proves", "B-091")
 		w := data(t)
 		var items []ocs.Item
 		for _, target := range []ocs.Target{"10", "/7", "10/7", "10/7,8"} {
@@ -355,6 +359,7 @@ func TestTrace10Restart(t *testing.T) {
 	w.ledger("9.08", "0", "0.92")
 
 	t.Run("10c after Tcc", func(t *testing.T) {
+		t.Attr("proves", "B-040")
 		w := voice(t)
 		w.initial(ask(rgOnNet))
 		expire := ocs.Step{SessionID: w.id, Type: ocs.Expire}
@@ -395,6 +400,7 @@ func TestTrace12TariffChange(t *testing.T) {
 		w.ledger("18.00", "0", "2.00")
 	})
 	t.Run("12b B-083 indeterminate", func(t *testing.T) {
+		t.Attr("proves", "B-083")
 		w := data(t)
 		w.at("11:58:00")
 		w.initial(ask(rgDataSwitch))

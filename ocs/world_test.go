@@ -1,6 +1,7 @@
 package ocs_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type world struct {
 	*ocstest.Driver
 	t       *testing.T
 	store   *ocstest.Memory
+	clock   sync.Mutex // of those who move now: the engine reads it, too
 	now     time.Time
 	account ocs.Account
 	payer   ocs.Identity
@@ -55,10 +57,12 @@ func fixtureTariff(t testing.TB) *ocs.Tariff {
 	interval.First, interval.Following, interval.Fee = 60, 60, 50_000
 	abroad := entry("abroad", 103, ocs.Seconds, 20_000, 1)
 	abroad.Prefix = "44"
+	far := entry("far", 104, ocs.Seconds, 20_000, 1)
+	far.Prefix = "44"
 	tariff, err := ocs.NewTariff([]ocs.TariffEntry{
 		entry("on-net", rgOnNet, ocs.Seconds, 10_000, 1),
 		entry("off-net", rgOffNet, ocs.Seconds, 10_000, 1),
-		interval, abroad,
+		interval, abroad, far, entry("near", 104, ocs.Seconds, 10_000, 1),
 		evening(entry("evening", rgEvening, ocs.Seconds, 10_000, 1)),
 		entry("free", rgFree, ocs.Seconds, 0, 1),
 		entry("message", rgMessage, ocs.Events, 300_000, 1),
@@ -86,7 +90,11 @@ func newWorldWith(t *testing.T, service string, account ocs.Account, policy ocs.
 		t: t, store: ocstest.NewMemory(), payer: ocstest.NewPayer(), service: service, id: ocstest.NewSession(),
 		now: morning,
 	}
-	w.store.Now = func() time.Time { return w.now }
+	w.store.Now = func() time.Time {
+		w.clock.Lock()
+		defer w.clock.Unlock()
+		return w.now
+	}
 	w.account = w.store.AddAccount(t, account, w.payer)
 	tariff := fixtureTariff(t)
 	w.Driver = ocstest.StartWith(t, w.store, func() *ocs.Tariff { return tariff }, ocs.EngineConfig{Policy: policy, Sweep: -1})
@@ -106,10 +114,14 @@ func (w *world) at(clock string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.now = day
+	w.pass(day.Sub(w.now))
 }
 
-func (w *world) pass(d time.Duration) { w.now = w.now.Add(d) }
+func (w *world) pass(d time.Duration) {
+	w.clock.Lock()
+	defer w.clock.Unlock()
+	w.now = w.now.Add(d)
+}
 
 // step fills in a step of the world's session, with the next number.
 func (w *world) step(kind ocs.StepType, items ...ocs.Item) ocs.Step {

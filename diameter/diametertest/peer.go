@@ -59,7 +59,18 @@ func Accept(t testing.TB, listener net.Listener, origin diameter.Origin) *Peer {
 // Connect sends a CER for credit control and expects to be welcome.
 func (p *Peer) Connect() diameter.Message {
 	p.t.Helper()
-	cea := p.ExpectAnswer(p.Request(diameter.CmdCapabilitiesExchange, p.capabilities))
+	return p.connect(diameter.AppCreditControl)
+}
+
+// ConnectRelay sends the CER of a relay agent and expects to be welcome.
+func (p *Peer) ConnectRelay() diameter.Message {
+	p.t.Helper()
+	return p.connect(diameter.AppRelay)
+}
+
+func (p *Peer) connect(application uint32) diameter.Message {
+	p.t.Helper()
+	cea := p.ExpectAnswer(p.Request(diameter.CmdCapabilitiesExchange, p.capabilities(application)))
 	p.expectResult(cea, diameter.Success)
 	return cea
 }
@@ -67,18 +78,36 @@ func (p *Peer) Connect() diameter.Message {
 // Welcome expects a CER and accepts it.
 func (p *Peer) Welcome() diameter.Message {
 	p.t.Helper()
+	return p.welcome(diameter.AppCreditControl)
+}
+
+// WelcomeRelay expects a CER and accepts it as a relay agent.
+func (p *Peer) WelcomeRelay() diameter.Message {
+	p.t.Helper()
+	return p.welcome(diameter.AppRelay)
+}
+
+func (p *Peer) welcome(application uint32) diameter.Message {
+	p.t.Helper()
 	cer := p.ExpectRequest(diameter.CmdCapabilitiesExchange)
-	p.Answer(cer, diameter.Success, p.capabilities)
+	p.Answer(cer, diameter.Success, p.capabilities(application))
 	return cer
 }
 
-// capabilities is what CER and CEA have in common besides the origin.
-func (p *Peer) capabilities(b []byte) []byte {
+// capabilities appends what CER and CEA have in common besides the origin.
+func (p *Peer) capabilities(application uint32) func([]byte) []byte {
+	return func(b []byte) []byte { return p.appendCapabilities(b, application) }
+}
+
+func (p *Peer) appendCapabilities(b []byte, application uint32) []byte {
+	if p.origin.StateID != 0 {
+		b = diameter.AppendUint32(b, diameter.OriginStateID, p.origin.StateID)
+	}
 	b = diameter.AppendAddress(b, diameter.HostIPAddress, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	b = diameter.AppendUint32(b, diameter.VendorID, 0)
 	b = diameter.AppendString(b, diameter.ProductName, "diametertest")
 	b = diameter.AppendUint32(b, diameter.SupportedVendorID, diameter.Vendor3GPP)
-	return diameter.AppendUint32(b, diameter.AuthApplicationID, diameter.AppCreditControl)
+	return diameter.AppendUint32(b, diameter.AuthApplicationID, application)
 }
 
 // Request sends a request of the command: the origin, then what more appends

@@ -46,7 +46,7 @@ func TestPeersTalk(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range []diameter.Message{request, answer} {
-		if fault := d.Validate(m, diameter.Mode{Strict: true}); fault != nil {
+		if fault := d.Validate(m, diameter.Mode{}); fault != nil {
 			t.Error(fault)
 		}
 	}
@@ -81,6 +81,37 @@ func TestPeersConnect(t *testing.T) {
 		if id, _ := m.Find(diameter.AuthApplicationID); id.Uint32() != diameter.AppCreditControl {
 			t.Errorf("%x does not offer credit control", m.Raw)
 		}
+	}
+}
+
+// A relay says so from either end, with its Origin-State-Id.
+func TestRelaysConnect(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	relay := client
+	relay.StateID = 7
+	near := diametertest.Dial(t, listener.Addr().String(), relay)
+	far := diametertest.Accept(t, listener, relay)
+	connected := make(chan diameter.Message, 1)
+	go func() {
+		defer close(connected)
+		connected <- near.ConnectRelay()
+	}()
+	cer := far.WelcomeRelay()
+	for _, m := range []diameter.Message{cer, <-connected} {
+		id, _ := m.Find(diameter.AuthApplicationID)
+		if state, _ := m.Find(diameter.OriginStateID); id.Uint32() != diameter.AppRelay || state.Uint32() != 7 {
+			t.Errorf("%x: application %#x, state %d", m.Raw, id.Uint32(), state.Uint32())
+		}
+	}
+	// Who was welcome may speak first.
+	rar := far.Request(diameter.CmdReAuth, nil)
+	near.Answer(near.ExpectRequest(diameter.CmdReAuth), diameter.LimitedSuccess, nil)
+	if code := far.ExpectAnswer(rar).ResultCode(); code != diameter.LimitedSuccess {
+		t.Errorf("RAA %d", code)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/ishidawataru/sctp"
+
 	"gygate/diameter"
 )
 
@@ -106,12 +108,17 @@ func hostAddresses(l Local, nc net.Conn) []netip.Addr {
 	if len(l.Addresses) > 0 {
 		return l.Addresses
 	}
-	return []netip.Addr{addrPort(nc.LocalAddr()).Addr()}
+	return transportAddresses(nc.LocalAddr())
 }
 
-// addrPort is a transport address in comparable form; the unspecified one when
-// the transport has none.
+// addrPort is a transport address in comparable form, the primary one of an
+// association; the unspecified one when the transport has none.
 func addrPort(a net.Addr) netip.AddrPort {
+	if many, ok := a.(*sctp.SCTPAddr); ok {
+		if all := transportAddresses(a); len(all) > 0 {
+			return netip.AddrPortFrom(all[0], uint16(many.Port))
+		}
+	}
 	if p, err := netip.ParseAddrPort(a.String()); err == nil {
 		return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
 	}

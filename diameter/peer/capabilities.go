@@ -66,6 +66,29 @@ func (c *capabilities) check(secured bool) *diameter.Error {
 	return nil
 }
 
+// applicationsMax bounds what a log repeats of a stranger's CER.
+const applicationsMax = 16
+
+// advertised lists the applications of a CER, for the log (D-064). It does not
+// rely on validation.
+func advertised(cer diameter.Message) []uint32 {
+	var all []uint32
+	collect := func(a diameter.AVP) {
+		if len(all) < applicationsMax && (a.Is(diameter.AuthApplicationID) || a.Is(diameter.AcctApplicationID)) {
+			all = append(all, a.Uint32())
+		}
+	}
+	for a := range cer.AVPs() {
+		collect(a)
+		if a.Is(diameter.VendorSpecificApplicationID) {
+			for member := range a.Group() {
+				collect(member)
+			}
+		}
+	}
+	return all
+}
+
 // admission is the decision about a peer before it is open.
 type admission struct {
 	rule   *PeerRule

@@ -1,9 +1,11 @@
 package peer
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +49,7 @@ func security(values ...uint32) func([]byte) []byte {
 }
 
 func TestCapabilitiesExchange(t *testing.T) {
+	proves(t, "A-002", "A-006", "A-009", "A-010", "D-088")
 	credit := auth(diameter.AppCreditControl)
 	acct := func(b []byte) []byte { return diameter.AppendUint32(b, diameter.AcctApplicationID, 3) }
 	for _, c := range []struct {
@@ -54,7 +57,7 @@ func TestCapabilitiesExchange(t *testing.T) {
 		apps func([]byte) []byte
 		want diameter.ResultCode
 	}{
-		{"A-001 application 4", credit, 2001},
+		{"application 4", credit, 2001},
 		{"A-002 4 and another", auth(4, 16777238), 2001},
 		{"A-003 vendor-specific of 3GPP", vendorSpecific(10415, credit), 2001},
 		{"A-003 vendor-specific of another vendor", vendorSpecific(193, credit), 2001},
@@ -69,6 +72,7 @@ func TestCapabilitiesExchange(t *testing.T) {
 		{"A-010 either", security(1, 0), 2001},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			provesNamed(t)
 			s, address := startServer(t, echo, nil)
 			p := dialScript(t, address)
 			p.write(cer(vpnHost, applications(c.apps)))
@@ -76,8 +80,17 @@ func TestCapabilitiesExchange(t *testing.T) {
 			if got := cea.ResultCode(); got != c.want || cea.Flags != 0 {
 				t.Fatalf("CEA with Result-Code %d and flags %#x, want %d and none", got, cea.Flags, c.want)
 			}
-			if fault := dictionary().Validate(cea, diameter.Mode{Strict: true}); fault != nil {
+			if fault := dictionary().Validate(cea, diameter.Mode{}); fault != nil {
 				t.Errorf("CEA: %v", fault)
+			}
+			if apps := values(cea, diameter.AuthApplicationID); !slices.Equal(apps, []uint32{diameter.AppCreditControl}) {
+				t.Errorf("A-002: the CEA advertises %v", apps)
+			}
+			failed, _ := cea.Find(diameter.FailedAVP)
+			_, auth := failed.Find(diameter.AuthApplicationID)
+			_, acct := failed.Find(diameter.AcctApplicationID)
+			if want := c.want == 5005 || c.want == 5009; auth != want || acct != want {
+				t.Errorf("A-009: Failed-AVP holds %x", failed.Data)
 			}
 			if c.want == diameter.Success {
 				return
@@ -92,9 +105,40 @@ func TestCapabilitiesExchange(t *testing.T) {
 	}
 }
 
+// values are those of an Unsigned32 AVP that may occur often.
+func values(m diameter.Message, a diameter.Attribute) []uint32 {
+	var all []uint32
+	for avp := range m.AVPs() {
+		if avp.Is(a) {
+			all = append(all, avp.Uint32())
+		}
+	}
+	return all
+}
+
+func TestLenientCapabilitiesExchange(t *testing.T) {
+	for name, change := range map[string]func(*ServerConfig){
+		"A-009 a peer whose entry tolerates both applications": func(cfg *ServerConfig) { cfg.Peers[0].Tolerate.BothApplications = true },
+		"A-009 a peer of the open policy is read leniently":    func(cfg *ServerConfig) { cfg.Peers, cfg.Unknown = nil, Open },
+	} {
+		t.Run(name, func(t *testing.T) {
+			provesNamed(t)
+			_, address := startServer(t, echo, change)
+			p := dialScript(t, address)
+			acct := func(b []byte) []byte { return diameter.AppendUint32(b, diameter.AcctApplicationID, 4) }
+			p.write(cer(vpnHost, applications(vendorSpecific(10415, both(auth(4), acct)))))
+			if code := p.read().ResultCode(); code != diameter.Success {
+				t.Errorf("CEA %d", code)
+			}
+		})
+	}
+}
+
 func TestCEA(t *testing.T) {
+	proves(t, "A-001", "A-015", "A-017", "A-018", "A-019", "D-086")
 	_, address := startServer(t, echo, nil)
-	cea := dialScript(t, address).open()
+	p := dialScript(t, address)
+	cea := p.open()
 	count := map[uint32]int{}
 	for a := range cea.AVPs() {
 		count[a.Code]++
@@ -117,8 +161,20 @@ func TestCEA(t *testing.T) {
 		if a, _ := cea.Find(diameter.HostIPAddress); a.Address() != netip.MustParseAddr("127.0.0.1") {
 			t.Errorf("A-001: Host-IP-Address %v", a.Address())
 		}
-		if a, _ := cea.Find(diameter.OriginHost); a.Text() != ocsHost {
-			t.Errorf("A-001: Origin-Host %s", a.Text())
+		for attribute, want := range map[diameter.Attribute]string{diameter.OriginHost: ocsHost, diameter.OriginRealm: realm, diameter.ProductName: ocs.Product} {
+			if a, _ := cea.Find(attribute); a.Text() != want || count[attribute.Code] != 1 {
+				t.Errorf("A-001: AVP %d is %q, want %q", attribute.Code, a.Text(), want)
+			}
+		}
+		if cea.Application != diameter.AppBase || cea.ResultCode() != diameter.Success {
+			t.Errorf("A-001: application %d, Result-Code %d", cea.Application, cea.ResultCode())
+		}
+		p.write(appendDWR(nil, vpn, 1, 1), request{command: 999}.encode(nil))
+		for _, want := range []uint32{diameter.CmdDeviceWatchdog, 999} {
+			a := p.read()
+			if id, _ := a.Find(diameter.OriginStateID); a.Command != want || id.Uint32() != ocs.OriginStateID {
+				t.Errorf("A-015: Origin-State-Id of answer %d is %d", a.Command, id.Uint32())
+			}
 		}
 	})
 	t.Run("A-019 A-021 never proxied", func(t *testing.T) {
@@ -134,6 +190,7 @@ func TestCEA(t *testing.T) {
 }
 
 func TestUnknownPeer(t *testing.T) {
+	proves(t, "A-007", "D-064", "D-089")
 	elsewhere := []PeerRule{{Host: "stranger.example", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 	line := "- {host: stranger.example, addresses: [127.0.0.1/32]}"
 	for _, c := range []struct {
@@ -167,11 +224,33 @@ func TestUnknownPeer(t *testing.T) {
 			}
 			_ = p.readClose()
 			log.await(line) // how to admit it
+			for _, said := range []string{"peer=stranger.example", "address=" + p.nc.LocalAddr().String(), "applications=[4]"} {
+				log.await(said) // D-064
+			}
 			if n := len(s.connections()); n != 0 {
 				t.Errorf("%d peers remain", n)
 			}
 		})
 	}
+}
+
+// The entry of a peer that nobody configured dies with its connection.
+func TestOpenPeerIsForgotten(t *testing.T) {
+	proves(t, "A-007")
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipes()
+		s := startOn(t, network.listen("ocs:3868"), echo, func(cfg *ServerConfig) { cfg.Peers, cfg.Unknown = nil, Open })
+		p := newScript(t, network.connect(t, "ocs:3868"))
+		p.open()
+		if known := s.Peers(); len(known) != 1 || known[0].Host != vpnHost {
+			t.Errorf("open: %+v", known)
+		}
+		_ = p.nc.Close()
+		synctest.Wait()
+		if known := s.Peers(); len(known) != 0 {
+			t.Errorf("after the close: %+v", known)
+		}
+	})
 }
 
 func TestOwnIdentityRefused(t *testing.T) {
@@ -184,18 +263,20 @@ func TestOwnIdentityRefused(t *testing.T) {
 }
 
 func TestIncompleteCER(t *testing.T) {
+	proves(t, "A-008", "D-088")
 	whole, err := diameter.ParseMessage(cer(vpnHost, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, missing := range map[string]diameter.Attribute{
-		"Origin-Host": diameter.OriginHost, "Origin-Realm": diameter.OriginRealm, "Host-IP-Address": diameter.HostIPAddress,
-		"Vendor-Id": diameter.VendorID, "Product-Name": diameter.ProductName,
+	for name, example := range map[string][]byte{
+		"Origin-Host": text(diameter.OriginHost, ""), "Origin-Realm": text(diameter.OriginRealm, ""),
+		"Host-IP-Address": octets(diameter.HostIPAddress, 0, 1, 0, 0, 0, 0),
+		"Vendor-Id":       u32(diameter.VendorID, 0), "Product-Name": text(diameter.ProductName, ""),
 	} {
 		t.Run("A-008 "+name, func(t *testing.T) {
 			b := startRequest(nil, diameter.CmdCapabilitiesExchange, 1, 2)
 			for a := range whole.AVPs() {
-				if !a.Is(missing) {
+				if !is(diameter.Attribute{Code: a.Code})(example) {
 					b = diameter.AppendRaw(b, a.Raw)
 				}
 			}
@@ -204,8 +285,8 @@ func TestIncompleteCER(t *testing.T) {
 			p.write(diameter.Finish(b, 0))
 			cea := p.read()
 			failed, _ := cea.Find(diameter.FailedAVP)
-			if _, ok := failed.Find(missing); !ok || cea.ResultCode() != diameter.MissingAVP {
-				t.Errorf("Result-Code %d, Failed-AVP %x", cea.ResultCode(), failed.Raw)
+			if !bytes.Equal(failed.Data, example) || cea.ResultCode() != diameter.MissingAVP || cea.Flags != 0 {
+				t.Errorf("Result-Code %d, flags %#x, Failed-AVP %x", cea.ResultCode(), cea.Flags, failed.Data)
 			}
 			if err := p.readClose(); !errors.Is(err, io.EOF) {
 				t.Errorf("connection ends with %v", err)
@@ -215,6 +296,7 @@ func TestIncompleteCER(t *testing.T) {
 }
 
 func TestFirstMessage(t *testing.T) {
+	proves(t, "A-011", "D-089")
 	served := serve(func(Remote, diameter.Message, func([]byte)) { t.Error("a request reached the handler before any CER") })
 	t.Run("A-011 a CCR comes first", func(t *testing.T) {
 		_, address := startServer(t, served, nil)
@@ -246,9 +328,12 @@ func TestFirstMessage(t *testing.T) {
 
 func TestRepeatedCER(t *testing.T) {
 	t.Run("A-012", func(t *testing.T) {
-		_, address := startServer(t, echo, nil)
+		provesNamed(t)
+		var from Remote
+		s, address := startServer(t, serve(func(r Remote, m diameter.Message, answer func([]byte)) { from = r; echo(r, m, answer) }), nil)
 		p := dialScript(t, address)
 		p.open()
+		before := s.connections()[0].remote
 		p.write(cer(vpnHost, applications(auth(16777238))), request{number: 1}.encode(nil))
 		if a := p.read(); a.Command != diameter.CmdCapabilitiesExchange || a.ResultCode() != diameter.UnableToComply {
 			t.Errorf("second CER: %+v %d", a.Header, a.ResultCode())
@@ -256,11 +341,15 @@ func TestRepeatedCER(t *testing.T) {
 		if a := p.read(); a.ResultCode() != diameter.Success {
 			t.Errorf("CCR afterwards: %d", a.ResultCode())
 		}
+		if from != before {
+			t.Errorf("the peer became %+v, was %+v", from, before)
+		}
 	})
 }
 
 func TestOneConnectionPerIdentity(t *testing.T) {
 	t.Run("A-013", func(t *testing.T) {
+		proves(t, "A-013", "D-089")
 		_, address := startServer(t, echo, nil)
 		first, second := dialScript(t, address), dialScript(t, address)
 		first.open()
@@ -300,6 +389,7 @@ func TestConnectionLimits(t *testing.T) {
 
 func TestConfigurationFaults(t *testing.T) {
 	t.Run("A-081 watchdog below 6 s", func(t *testing.T) {
+		provesNamed(t)
 		if _, err := NewServer(ServerConfig{Local: ocs, Dictionary: dictionary(), Watchdog: 5 * time.Second}, echo); err == nil {
 			t.Error("server accepts it")
 		}

@@ -113,12 +113,9 @@ func (c *Client) changed(usable bool) {
 // Without a next peer the last answer is returned as it is; after silence
 // anywhere the error is ErrNoAnswer, whatever another peer answered.
 func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
-	if r.EndToEnd == 0 {
-		r.EndToEnd = c.endToEnd.next()
-	}
-	a := attempt{client: c, request: r, answer: Answer{EndToEnd: r.EndToEnd}, err: ErrNoPeer}
-	a.known = c.knows(r.Stay)
-	for ctx.Err() == nil && a.next(ctx) {
+	a := newAttempt(r, c.endToEnd)
+	p := picking{client: c, request: r, known: c.knows(r.Stay)}
+	for ctx.Err() == nil && a.on(ctx, p.next()) {
 	}
 	if err := ctx.Err(); err != nil && errors.Is(a.err, ErrNoPeer) {
 		a.err = fmt.Errorf("%w: %w", ErrNoPeer, err)
@@ -126,105 +123,47 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	return a.answer, a.err
 }
 
-// attempt is one Do on its way through the peers.
-type attempt struct {
+// picking is the choice of one Do among the client's peers.
+type picking struct {
 	client  *Client
 	request Request
 	known   bool   // Stay is one of our own peers
 	tried   uint64 // by endpoint index
-	silent  bool   // some peer got the request and did not answer
-	answer  Answer
-	err     error // what Do returns if there is no next peer
 }
 
-// next tries the best peer that is left; true when another one may be tried.
-func (a *attempt) next(ctx context.Context) bool {
-	conn := a.pick()
-	if conn == nil {
-		return false
-	}
-	m, err := conn.exchange(ctx, a.request)
-	switch {
-	case err == nil:
-		return a.answered(conn, m)
-	case errors.Is(err, ErrNoAnswer):
-		a.silent, a.err = true, err
-		a.request.Retransmission = true
-		return a.request.Failover
-	case errors.Is(err, ErrPendingFull) && !a.silent && a.answer.Message.Raw == nil:
-		a.err = err
-	}
-	return true
-}
-
-func (a *attempt) answered(conn *conn, m diameter.Message) bool {
-	movable := a.request.Stay == "" || a.request.Failover
-	if elsewhere(m.ResultCode()) && movable {
-		if !a.silent {
-			a.take(conn, m)
-		}
-		return true
-	}
-	a.take(conn, m)
-	return false
-}
-
-func (a *attempt) take(conn *conn, m diameter.Message) {
-	a.answer.Message, a.answer.From, a.err = m, conn.remote, nil
-	a.answer.Fault = conn.dict.Validate(m, diameter.Mode{Strict: conn.remote.Strict})
-}
-
-// elsewhere reports whether the code asks for another peer. A redirect counts as
-// one: redirects are not followed.
-func elsewhere(code diameter.ResultCode) bool {
-	switch code {
-	case diameter.UnableToDeliver, diameter.TooBusy, diameter.LoopDetected, diameter.RedirectIndication:
-		return true
-	}
-	return false
-}
-
-// pick takes the best usable peer not yet tried: the class of Stay first, then
-// priority, then the fewest requests without an answer.
-func (a *attempt) pick() *conn {
+// next takes the best usable peer not yet tried, nil when none is left: any but
+// Avoid, then the class of Stay, then priority, then the fewest requests without
+// an answer.
+func (p *picking) next() *conn {
 	var best *conn
 	var bit uint64
-	var rank [3]int
-	for i, e := range a.client.endpoints {
+	var top rank
+	for i, e := range p.client.endpoints {
 		conn := e.usable()
-		if conn == nil || a.tried&(1<<i) != 0 {
+		if conn == nil || p.tried&(1<<i) != 0 {
 			continue
 		}
-		class, allowed := a.class(conn)
-		r := [3]int{class, e.cfg.Priority, conn.pending.len()}
-		if allowed && (best == nil || less(r, rank)) {
-			best, bit, rank = conn, 1<<i, r
+		class, allowed := p.class(conn)
+		r := rank{avoided(p.request, conn), class, e.cfg.Priority, conn.pending.len()}
+		if allowed && (best == nil || r.compare(top) < 0) {
+			best, bit, top = conn, 1<<i, r
 		}
 	}
-	a.tried |= bit
+	p.tried |= bit
 	return best
 }
 
 // class says how well a peer keeps Stay: 0 is that node itself (or there is no
 // Stay), 1 a way to it, 2 another node, which needs Failover. A host that is none
 // of our peers was met behind one of them, so each may be a way.
-func (a *attempt) class(conn *conn) (class int, allowed bool) {
+func (p *picking) class(conn *conn) (class int, allowed bool) {
 	switch {
-	case a.request.Stay == "", diameter.SameIdentity(a.request.Stay, conn.remote.Host):
+	case p.request.Stay == "", diameter.SameIdentity(p.request.Stay, conn.remote.Host):
 		return 0, true
-	case conn.remote.Relay, !a.known:
+	case conn.remote.Relay, !p.known:
 		return 1, true
 	}
-	return 2, a.request.Failover
-}
-
-func less(a, b [3]int) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return a[i] < b[i]
-		}
-	}
-	return false
+	return 2, p.request.Failover
 }
 
 // knows reports whether one of our peers has, or had, that identity.

@@ -13,6 +13,13 @@ import (
 	"gygate/diameter"
 )
 
+// The ports of Diameter. RFC 6733 §13.1 says 5658 where it means 5868 (erratum
+// 3997).
+const (
+	Port    = 3868 // TCP and SCTP
+	PortTLS = 5868
+)
+
 // Limits and their defaults. A setting of zero means the default.
 const (
 	WatchdogMin         = 6 * time.Second  // RFC 3539 §3.4.1: Tw must not be set lower
@@ -36,7 +43,7 @@ const (
 	pendingMaxDefault    = 8192     // requests of ours without an answer, per connection
 )
 
-// Errors of Client.Do.
+// Errors of Do, the Client's and the Server's.
 var (
 	// ErrNoPeer: no usable peer may carry the request; nothing was sent.
 	ErrNoPeer = errors.New("no usable Diameter peer")
@@ -67,8 +74,11 @@ type PeerRule struct {
 	// CertificateName replaces Host as the name the client certificate must
 	// carry (DNS name or common name).
 	CertificateName string
-	// Trusted and Strict are handed to the Handler with its requests.
-	Trusted, Strict bool
+	// Trusted and Tolerate are handed to the Handler with its requests.
+	Trusted bool
+	// Tolerate is what its messages may have wrong; the zero value is strict,
+	// diameter.Lenient what real gateways need.
+	Tolerate diameter.Mode
 }
 
 // ServerConfig configures a Server. Zero values mean the defaults.
@@ -80,6 +90,10 @@ type ServerConfig struct {
 
 	CERTimeout   time.Duration // from accepting to a CER, TLS included; default 10 s
 	WriteTimeout time.Duration // of one write; default 5 s
+
+	// OnUp is told of each peer whose CER was accepted, before any request of
+	// that connection is served. It must not block; nil: nobody is told.
+	OnUp func(Remote)
 
 	ConnectionsMax int // default 1024; one more is closed at once
 	PerAddressMax  int // of one source address, default 64
@@ -96,11 +110,12 @@ type ServerConfig struct {
 
 // Endpoint is a peer a Client connects to.
 type Endpoint struct {
-	Address  string      // host:port
-	Host     string      // the Origin-Host its CEA must carry; "": any
-	Realm    string      // shown in Status until the CEA tells
-	TLS      *tls.Config // nil: plain TCP
-	Priority int         // lower is preferred; equal ones share the load
+	Address   string      // host:port; over SCTP host/host:port as well
+	Transport string      // TransportTCP (the default) or TransportSCTP
+	Host      string      // the Origin-Host its CEA must carry; "": any
+	Realm     string      // shown in Status until the CEA tells
+	TLS       *tls.Config // over TCP only; nil: none
+	Priority  int         // lower is preferred; equal ones share the load
 }
 
 // ClientConfig configures a Client. Zero values mean the defaults.
@@ -173,9 +188,7 @@ func (c *ClientConfig) complete() error {
 		faults = append(faults, fmt.Errorf("%d peers to connect to; 1 to %d are possible", n, endpointsMax))
 	}
 	for _, p := range c.Peers {
-		if _, _, err := net.SplitHostPort(p.Address); err != nil {
-			faults = append(faults, fmt.Errorf("peer address %q: want host:port", p.Address))
-		}
+		faults = append(faults, p.check())
 	}
 	if c.Dictionary == nil {
 		faults = append(faults, errors.New("no dictionary"))
@@ -191,6 +204,24 @@ func (c *ClientConfig) complete() error {
 	}
 	c.Logger = orDiscard(c.Logger)
 	return errors.Join(faults...)
+}
+
+func (e Endpoint) check() error {
+	_, _, err := net.SplitHostPort(e.Address)
+	switch {
+	case err != nil:
+		return fmt.Errorf("peer address %q: want host:port", e.Address)
+	case e.Transport == "", e.Transport == TransportTCP:
+		return nil
+	case e.Transport != TransportSCTP:
+		return fmt.Errorf("peer %s: transport %q is none of tcp, sctp", e.Address, e.Transport)
+	case e.TLS != nil:
+		return fmt.Errorf("peer %s: there is no TLS over SCTP: choose transport tcp, or protect the network", e.Address)
+	}
+	if err := checkSCTP(); err != nil {
+		return fmt.Errorf("peer %s: %w", e.Address, err)
+	}
+	return nil
 }
 
 func (l Local) check() error {

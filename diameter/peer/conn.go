@@ -92,6 +92,7 @@ type conn struct {
 	processing processing
 	watchdog   atomic.Uint32 // Hop-by-Hop of the DWR without a DWA, 0 for none
 	cause      atomic.Int32  // Disconnect-Cause of the peer's DPR, -1 without one
+	noted      noted         // AVPs let pass; the reader's own
 
 	ctx    context.Context // ends with the connection
 	cancel context.CancelCauseFunc
@@ -111,6 +112,7 @@ func (n *node) open(nc net.Conn, r *bufio.Reader, s side, m *machine, w *watchdo
 		ended:      make(chan struct{}),
 	}
 	c.cause.Store(-1)
+	c.noted = noted{log: c.log, dict: n.dict}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c
 }
@@ -288,7 +290,7 @@ func (c *conn) fault(m diameter.Message) *diameter.Error {
 	if e := readDestination(m, c.local).fault(c.local); e != nil {
 		return e
 	}
-	if e := c.dict.Validate(m, diameter.Mode{Strict: c.remote.Strict}); e != nil {
+	if e := c.dict.ValidateNoting(m, c.remote.Tolerate, c.noted.avp); e != nil {
 		return e
 	}
 	if !c.processing.add() {
@@ -306,7 +308,7 @@ func (c *conn) baseFault(m diameter.Message) *diameter.Error {
 	if m.Command == diameter.CmdCapabilitiesExchange {
 		return &diameter.Error{Code: diameter.UnableToComply, Text: "the connection is open already"}
 	}
-	return c.dict.Validate(m, diameter.Mode{Strict: c.remote.Strict})
+	return c.dict.Validate(m, c.remote.Tolerate)
 }
 
 // send queues a frame. A peer that does not read is given up at once, before its
@@ -439,12 +441,12 @@ func linger(nc net.Conn) {
 	_, _ = io.Copy(io.Discard, nc)
 }
 
-// reset makes the close of a TCP connection an abort.
+// reset makes the close of a TCP connection or an SCTP association an abort.
 func reset(nc net.Conn) {
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()
 	}
-	if t, ok := nc.(*net.TCPConn); ok {
+	if t, ok := nc.(interface{ SetLinger(seconds int) error }); ok {
 		_ = t.SetLinger(0) // a plain close is no harm
 	}
 }

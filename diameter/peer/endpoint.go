@@ -185,7 +185,11 @@ func (o *opening) do(ctx context.Context, a Action) (Event, bool) {
 func (o *opening) dial(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	nc, err := o.client.cfg.Dial(ctx, o.cfg.Address)
+	connect := o.client.cfg.Dial
+	if o.cfg.Transport == TransportSCTP {
+		connect = dialSCTP
+	}
+	nc, err := connect(ctx, o.cfg.Address)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -245,7 +249,7 @@ func (o *opening) process() (*conn, error) {
 		text, _ := o.cea.Find(diameter.ErrorMessage)
 		return nil, fmt.Errorf("%w: Result-Code %d %s", errRefused, code, text.Text())
 	}
-	if fault := n.dict.Validate(o.cea, diameter.Mode{}); fault != nil {
+	if fault := n.dict.Validate(o.cea, diameter.Lenient); fault != nil {
 		return nil, fmt.Errorf("%w: %w", errCEAFault, fault)
 	}
 	theirs := readCapabilities(o.cea)
@@ -259,7 +263,8 @@ func (o *opening) process() (*conn, error) {
 		return nil, err
 	}
 	remote := Remote{Host: theirs.host, Realm: theirs.realm, Addr: addrPort(o.nc.RemoteAddr()),
-		TLS: o.cfg.TLS != nil, Relay: theirs.relay, StateID: theirs.stateID}
+		TLS: o.cfg.TLS != nil, Tolerate: diameter.Lenient,
+		Relay: theirs.relay, StateID: theirs.stateID}
 	c := n.open(o.nc, o.r, initiator, o.machine, o.watch, remote)
 	c.onUsable = o.client.changed
 	return c, nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +36,20 @@ var dictionary = sync.OnceValue(func() *diameter.Dictionary {
 	}
 	return d
 })
+
+// proves names the rows of the conformance table that the test shows.
+func proves(t testing.TB, rows ...string) {
+	for _, row := range rows {
+		t.Attr("proves", row)
+	}
+}
+
+var rowPattern = regexp.MustCompile(`[A-D]-\d{3}`)
+
+// provesNamed names the rows that stand in the last element of the test's name.
+func provesNamed(t testing.TB) {
+	proves(t, rowPattern.FindAllString(t.Name()[strings.LastIndexByte(t.Name(), '/')+1:], -1)...)
+}
 
 // serve is a Handler made of a function.
 type serve func(from Remote, m diameter.Message, answer func([]byte))
@@ -148,7 +163,7 @@ func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j,
 func loopback(hosts ...string) []PeerRule {
 	var rules []PeerRule
 	for _, h := range append([]string{vpnHost}, hosts...) {
-		rules = append(rules, PeerRule{Host: h, Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Strict: true})
+		rules = append(rules, PeerRule{Host: h, Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	}
 	return rules
 }
@@ -375,6 +390,16 @@ func (p *pipes) dial(ctx context.Context, address string) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// connect dials for a script.
+func (p *pipes) connect(t testing.TB, address string) net.Conn {
+	t.Helper()
+	nc, err := p.dial(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc
 }
 
 type pipeListener struct {

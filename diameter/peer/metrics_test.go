@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -49,6 +50,24 @@ func TestMetrics(t *testing.T) {
 		if got, ok := measured(all, want.name, attribute.NewSet(want.labels...)); !ok || got != want.value {
 			t.Errorf("%s %v is %d (%t), want %d", want.name, want.labels, got, ok, want.value)
 		}
+	}
+}
+
+// countLate returns a function that tells how many late answers were counted
+// since.
+func countLate(t *testing.T) func() int64 {
+	t.Helper()
+	reader := sdk.NewManualReader()
+	before := otel.GetMeterProvider()
+	otel.SetMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader)))
+	t.Cleanup(func() { otel.SetMeterProvider(before) })
+	return func() int64 {
+		var all metricdata.ResourceMetrics
+		if err := reader.Collect(context.Background(), &all); err != nil {
+			t.Fatal(err)
+		}
+		n, _ := measured(all, "diameter.answers.late", attribute.NewSet())
+		return n
 	}
 }
 

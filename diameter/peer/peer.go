@@ -18,14 +18,14 @@ type Local struct {
 
 // Remote is an open peer, as a Handler sees it.
 type Remote struct {
-	Host    string // Origin-Host of its CER or CEA
-	Realm   string
-	Addr    netip.AddrPort
-	TLS     bool
-	Trusted bool   // configured as trusted: trace contexts are read from it
-	Strict  bool   // strict validation; lenient otherwise
-	Relay   bool   // advertised the relay application
-	StateID uint32 // Origin-State-Id of its CER or CEA; 0: it keeps none
+	Host     string // Origin-Host of its CER or CEA
+	Realm    string
+	Addr     netip.AddrPort
+	TLS      bool
+	Trusted  bool          // configured as trusted: trace contexts are read from it
+	Tolerate diameter.Mode // what is let pass in its messages
+	Relay    bool          // advertised the relay application
+	StateID  uint32        // Origin-State-Id of its CER or CEA; 0: it keeps none
 }
 
 // Handler serves application requests. Serve must not block on I/O: it takes
@@ -37,15 +37,21 @@ type Handler interface {
 	Serve(ctx context.Context, from Remote, m diameter.Message, answer func(frame []byte))
 }
 
-// Request is what a Client sends.
+// Request is what a Client or a Server sends of its own accord.
 type Request struct {
 	// Encode appends the request for a peer with that Origin-Host;
-	// Hop-by-Hop, End-to-End and T are filled in by the client. It is called
+	// Hop-by-Hop, End-to-End and T are filled in by Do. It is called
 	// again for every peer the request fails over to.
 	Encode func(b []byte, peerHost string) []byte
 	// Stay keeps the request on the peer with this Origin-Host, reached
-	// directly or through a relay; "" lets the client choose.
+	// directly or through a relay; "" lets a Client choose.
 	Stay string
+	// Via is the relay through which Stay was heard last; a Server prefers it
+	// to any other way but the direct one.
+	Via string
+	// Avoid is the Origin-Host of a peer through which the request goes only
+	// when there is no other way.
+	Avoid string
 	// Failover allows a request that got no answer to go to another peer,
 	// with the same End-to-End Identifier and the T bit.
 	Failover bool

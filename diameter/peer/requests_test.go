@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -33,9 +32,8 @@ func routeRecord(hosts ...string) func([]byte) []byte {
 }
 
 func TestRequestFaults(t *testing.T) {
-	unknownAVP := func(b []byte) []byte {
-		return diameter.AppendUint32(b, diameter.Attribute{Code: 60001, Vendor: 99999, Flags: diameter.AVPMandatory}, 1)
-	}
+	proves(t, "A-021", "A-022", "A-023", "A-024", "A-067", "A-068", "A-069", "D-081", "D-082")
+	unknown := func(b []byte) []byte { return diameter.AppendUint32(b, unknownAVP, 1) }
 	var served atomic.Int32
 	p := opened(t, serve(func(from Remote, m diameter.Message, answer func([]byte)) {
 		served.Add(1)
@@ -50,8 +48,8 @@ func TestRequestFaults(t *testing.T) {
 		{"A-040 unknown command", request{command: 999}, 3001},
 		{"A-040 unknown base command", request{command: 999, base: true}, 3001},
 		{"A-058 STR", request{command: 275}, 3001},
-		{"A-041 unknown application", request{application: 16777238}, 3007},
-		{"A-043 unknown AVP with M", request{extra: unknownAVP}, 5001},
+		{"A-041 D-028 D-080 unknown application", request{application: 16777238}, 3007},
+		{"A-043 unknown AVP with M", request{extra: unknown}, 5001},
 		{"A-060 Destination-Host is us", request{host: ocsHost}, 2001},
 		{"A-038 Destination-Host in other case", request{host: "OCS1.Example.ORG"}, 2001},
 		{"A-060 no Destination-Host", request{}, 2001},
@@ -62,9 +60,10 @@ func TestRequestFaults(t *testing.T) {
 		{"A-064 loop", request{extra: routeRecord("a.example", "OCS1.example.org")}, 3005},
 		{"A-065 five Route-Records", request{extra: routeRecord("a.a", "b.b", "c.c", "d.d", "e.e")}, 2001},
 		{"A-026 reserved header bits", request{flags: 0x01}, 2001},
-		{"A-023 T bit", request{flags: diameter.FlagRetransmit}, 2001},
+		{"A-023 A-076 T bit", request{flags: diameter.FlagRetransmit}, 2001},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			provesNamed(t)
 			before := served.Load()
 			c.r.hop, c.r.end = 0xabcd0001, 0xef010002
 			p.write(c.r.encode(nil))
@@ -103,11 +102,16 @@ func TestRequestFaults(t *testing.T) {
 
 func TestAnswersAreNotAnswered(t *testing.T) {
 	t.Run("A-025 unsolicited answer", func(t *testing.T) {
+		provesNamed(t)
+		late := countLate(t)
 		p := opened(t, echo, nil)
 		stray := cca(mustParse(t, request{hop: 7}.encode(nil)), diameter.Success, vpn)
-		p.write(stray, request{number: 1}.encode(nil))
-		if a := p.read(); a.Request() || a.ResultCode() != diameter.Success {
+		p.write(stray, request{hop: 8}.encode(nil))
+		if a := p.read(); a.Request() || a.ResultCode() != diameter.Success || a.HopByHop != 8 {
 			t.Errorf("%+v", a.Header)
+		}
+		if n := late(); n != 1 {
+			t.Errorf("%d answers counted as late", n)
 		}
 	})
 }
@@ -128,6 +132,7 @@ func TestProxyInfo(t *testing.T) {
 			return diameter.AppendBytes(b, diameter.ProxyState, []byte{0, 0xff, 0x10})
 		})
 	}
+	proves(t, "A-066", "D-082")
 	both := append(info("p1.example"), info("p2.example")...)
 	p := opened(t, echo, nil)
 	for _, r := range []request{{}, {command: 999}, {realm: "-"}} {
@@ -141,7 +146,30 @@ func TestProxyInfo(t *testing.T) {
 	}
 }
 
+func TestUnknownCommand(t *testing.T) {
+	proves(t, "A-040", "D-080")
+	p := opened(t, echo, nil)
+	proxies := [][]byte{
+		group(diameter.ProxyInfo, text(diameter.ProxyHost, "p1.example"), octets(diameter.ProxyState, 0, 0xff)),
+		group(diameter.ProxyInfo, text(diameter.ProxyHost, "p2.example"), octets(diameter.ProxyState, 1)),
+	}
+	unknown := encodeRequest(77, append(good(), proxies...))
+	unknown[5], unknown[6], unknown[7] = 0, 0x03, 0xe7 // command 999
+	p.write(unknown, request{hop: 78}.encode(nil))
+	a := p.read()
+	if a.Command != 999 || a.Flags != diameter.FlagError|diameter.FlagProxiable || a.ResultCode() != diameter.CommandUnsupported {
+		t.Errorf("%+v with Result-Code %d", a.Header, a.ResultCode())
+	}
+	if !bytes.HasPrefix(a.Body(), good()[0]) || !bytes.HasSuffix(a.Raw, bytes.Join(proxies, nil)) {
+		t.Errorf("Session-Id is not first or Proxy-Info not last: %x", a.Raw)
+	}
+	if a = p.read(); a.HopByHop != 78 || a.ResultCode() != diameter.Success {
+		t.Errorf("the next request: %+v %d", a.Header, a.ResultCode())
+	}
+}
+
 func TestFramingFaults(t *testing.T) {
+	proves(t, "A-027", "A-028", "A-029", "D-085")
 	header := func(version byte, length int) []byte {
 		b := request{hop: 5, end: 6}.encode(nil)[:diameter.HeaderLen]
 		b[0], b[1], b[2], b[3] = version, byte(length>>16), byte(length>>8), byte(length)
@@ -170,10 +198,18 @@ func TestFramingFaults(t *testing.T) {
 		"A-029 HTTP":                   []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := opened(t, echo, nil)
+			_, address := startServer(t, echo, func(cfg *ServerConfig) { cfg.Peers = loopback("other.example.org") })
+			other, p := dialScript(t, address), dialScript(t, address)
+			other.write(cer("other.example.org", nil))
+			other.read()
+			p.open()
 			p.write(octets)
-			if err := p.readClose(); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
-				t.Errorf("connection ends with %v", err)
+			if err := p.readClose(); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("connection ends with %v, want a reset", err)
+			}
+			other.write(request{hop: 6}.encode(nil))
+			if a := other.read(); a.HopByHop != 6 || a.ResultCode() != diameter.Success {
+				t.Errorf("another peer got %+v %d", a.Header, a.ResultCode())
 			}
 		})
 	}
@@ -189,6 +225,7 @@ func TestFramingFaults(t *testing.T) {
 
 func TestBrokenAVPKeepsConnection(t *testing.T) {
 	t.Run("A-050", func(t *testing.T) {
+		proves(t, "A-050", "D-084")
 		p := opened(t, echo, nil)
 		broken := request{extra: func(b []byte) []byte { return append(b, 0, 0, 1, 0x9f, 0x40, 0, 0, 4) }}
 		p.write(broken.encode(nil), request{number: 2}.encode(nil))
@@ -202,6 +239,7 @@ func TestBrokenAVPKeepsConnection(t *testing.T) {
 }
 
 func TestSegmentation(t *testing.T) {
+	proves(t, "A-030")
 	t.Run("A-030 three messages in one segment", func(t *testing.T) {
 		p := opened(t, echo, nil)
 		p.write(request{hop: 1}.encode(nil), request{hop: 2}.encode(nil), request{hop: 3}.encode(nil))
@@ -236,6 +274,7 @@ func TestSlowRequestHoldsNobody(t *testing.T) {
 		answer(cca(m, diameter.Success, ocs))
 	})
 	t.Run("A-031", func(t *testing.T) {
+		proves(t, "A-031", "D-092")
 		p := opened(t, h, nil)
 		var all []byte
 		for n := range uint32(100) {
@@ -262,7 +301,8 @@ func TestWatchdogAnswer(t *testing.T) {
 	h := serve(func(_ Remote, m diameter.Message, answer func([]byte)) {
 		answers = append(answers, func() { answer(cca(m, diameter.Success, ocs)) })
 	})
-	t.Run("A-080 with 1000 requests in processing", func(t *testing.T) {
+	t.Run("A-080 D-087 D-092 with 1000 requests in processing", func(t *testing.T) {
+		provesNamed(t)
 		synctest.Test(t, func(t *testing.T) {
 			network := newPipes()
 			startOn(t, network.listen("ocs:3868"), h, nil)
@@ -283,6 +323,10 @@ func TestWatchdogAnswer(t *testing.T) {
 			}
 			if a, ok := dwa.Find(diameter.OriginStateID); !ok || a.Uint32() != ocs.OriginStateID {
 				t.Errorf("Origin-State-Id %d", a.Uint32())
+			}
+			host, _ := dwa.Find(diameter.OriginHost)
+			if origin, _ := dwa.Find(diameter.OriginRealm); host.Text() != ocsHost || origin.Text() != realm {
+				t.Errorf("DWA from %s of %s", host.Text(), origin.Text())
 			}
 			if _, ok := dwa.Find(diameter.SessionID); ok {
 				t.Error("the DWA has a Session-Id")
@@ -309,6 +353,7 @@ func TestTooManyInProcessing(t *testing.T) {
 		taken <- struct{}{}
 	})
 	t.Run("A-063", func(t *testing.T) {
+		provesNamed(t)
 		p := opened(t, h, func(cfg *ServerConfig) { cfg.ProcessingMax = 2 })
 		p.write(request{hop: 1}.encode(nil), request{hop: 2}.encode(nil), request{hop: 3, host: ocsHost}.encode(nil), request{hop: 4}.encode(nil))
 		want := map[uint32]diameter.ResultCode{3: diameter.TooBusy, 4: diameter.UnableToDeliver}
@@ -336,7 +381,8 @@ func TestTooManyInProcessing(t *testing.T) {
 }
 
 func TestAnswerGoesBackWhereItCameFrom(t *testing.T) {
-	t.Run("A-070 the same request by two relays", func(t *testing.T) {
+	t.Run("A-070 D-065 the same request by two relays", func(t *testing.T) {
+		provesNamed(t)
 		const relay1, relay2 = "relay1.example.org", "relay2.example.org"
 		_, address := startServer(t, echo, func(cfg *ServerConfig) { cfg.Peers = loopback(relay1, relay2) })
 		direct, r1, r2 := dialScript(t, address), dialScript(t, address), dialScript(t, address)
@@ -346,7 +392,7 @@ func TestAnswerGoesBackWhereItCameFrom(t *testing.T) {
 			p.read()
 		}
 		r1.write(request{hop: 11, end: 1}.encode(nil)) // Origin-Host is the direct peer's
-		r2.write(request{hop: 22, end: 1, flags: diameter.FlagRetransmit}.encode(nil))
+		r2.write(request{hop: 22, end: 1, flags: diameter.FlagRetransmit, host: ocsHost}.encode(nil))
 		for p, hop := range map[*script]uint32{r1: 11, r2: 22} {
 			if a := p.read(); a.HopByHop != hop || a.ResultCode() != diameter.Success {
 				t.Errorf("%+v, want hop-by-hop %d", a.Header, hop)

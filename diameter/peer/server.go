@@ -24,15 +24,18 @@ var ErrServerClosed = errors.New("the Diameter server is shut down")
 const readBuffer = 64 << 10
 
 // Server accepts Diameter connections and gives the requests of admitted peers to
-// a Handler. It is the responder of RFC 6733 §5.6, and runs a watchdog of its own
-// towards every peer. Each connection starts that anew: the probation of a peer
-// that comes back (REOPEN) decides where we send requests, and a server sends
-// none.
+// a Handler, and sends requests of its own to them (Do). It is the responder of
+// RFC 6733 §5.6, and runs a watchdog of its own towards every peer. A configured
+// peer that was lost to it is on probation when it comes back (REOPEN, A-085): its
+// requests are served, but it gets none of ours before three watchdogs in a row
+// were answered, which are sent without a pause, because its connection is the
+// only one.
 type Server struct {
 	*node
 	cfg   ServerConfig
 	rules map[string]*PeerRule // by folded Origin-Host
-	quiet quiet
+	quiet quiet                // about strangers
+	noWay quiet                // about requests of ours
 
 	mu        sync.Mutex
 	closed    bool
@@ -40,6 +43,7 @@ type Server struct {
 	sockets   map[net.Conn]struct{} // every connection, open or not yet
 	sources   map[netip.Addr]int    // connections by source address
 	peers     map[string]*conn      // open connections by folded Origin-Host
+	fallen    map[string]bool       // configured peers lost to the watchdog, likewise
 	running   sync.WaitGroup        // serving connections and Shutdown's work
 	done      chan struct{}         // closed when Shutdown is through
 }
@@ -65,6 +69,7 @@ func NewServer(cfg ServerConfig, h Handler) (*Server, error) {
 		sockets:   map[net.Conn]struct{}{},
 		sources:   map[netip.Addr]int{},
 		peers:     map[string]*conn{},
+		fallen:    map[string]bool{},
 		done:      make(chan struct{}),
 	}
 	for i := range cfg.Peers {
@@ -196,6 +201,9 @@ func (s *Server) serve(nc net.Conn) {
 		return
 	}
 	defer s.forget(c)
+	if s.cfg.OnUp != nil {
+		s.cfg.OnUp(c.remote)
+	}
 	_ = c.run() // logged there
 }
 
@@ -233,7 +241,7 @@ func (s *Server) identify(nc net.Conn, r *bufio.Reader, cer diameter.Message) (*
 	if fault == nil {
 		return c, nil
 	}
-	fields := []any{"peer", scalar(remote.Host), "address", remote.Addr, "err", fault}
+	fields := []any{"peer", scalar(remote.Host), "address", remote.Addr, "applications", advertised(cer), "err", fault}
 	if entry.reason != "" {
 		fields = append(fields, "reason", entry.reason, "add_to_diameter_peers", entry.remedy)
 	}
@@ -255,12 +263,14 @@ func (s *Server) decide(cer diameter.Message, remote *Remote, state *tls.Connect
 		entry = admission{reason: "that is this node's own Origin-Host", remedy: "give the peer another identity"}
 	}
 	if entry.rule != nil {
-		remote.Strict, remote.Trusted = entry.rule.Strict, entry.rule.Trusted
+		remote.Tolerate, remote.Trusted = entry.rule.Tolerate, entry.rule.Trusted
+	} else if s.cfg.Unknown == Open {
+		remote.Tolerate = diameter.Lenient
 	}
 	if entry.reason != "" && s.cfg.Unknown == Drop {
 		return &diameter.Error{Text: "unknown peer"}, entry
 	}
-	if fault := s.dict.Validate(cer, diameter.Mode{Strict: remote.Strict}); fault != nil {
+	if fault := s.dict.Validate(cer, remote.Tolerate); fault != nil {
 		return fault, admission{}
 	}
 	if entry.reason != "" {
@@ -287,7 +297,11 @@ func (s *Server) register(nc net.Conn, r *bufio.Reader, cer diameter.Message, re
 	}
 	m := &machine{}
 	m.on(RConnCER) // R-Accept, Process-CER, R-Snd-CEA
-	watch := newWatchdogTimer(jittered(s.cfg.Watchdog, s.cfg.FastWatchdog), func() bool { return false }, func() {})
+	watch := newWatchdogTimer(jittered(s.cfg.Watchdog, s.cfg.FastWatchdog), func() bool { return true }, func() {})
+	if s.fallen[key] {
+		watch.machine.State = Down
+		delete(s.fallen, key)
+	}
 	c := s.open(nc, r, responder, m, watch, remote)
 	s.peers[key] = c
 	_ = nc.SetDeadline(time.Time{}) // fails on a closed connection, which run reports
@@ -311,8 +325,12 @@ func (s *Server) refuse(nc net.Conn, answer []byte) {
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if key := foldIdentity(c.remote.Host); s.peers[key] == c {
+	key := foldIdentity(c.remote.Host)
+	if s.peers[key] == c {
 		delete(s.peers, key)
+	}
+	if s.rules[key] != nil && errors.Is(context.Cause(c.ctx), errWatchdog) {
+		s.fallen[key] = true
 	}
 }
 

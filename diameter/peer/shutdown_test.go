@@ -40,6 +40,7 @@ func (h *held) release() {
 
 func TestServerShutdown(t *testing.T) {
 	t.Run("A-089 20 requests in processing", func(t *testing.T) {
+		provesNamed(t)
 		synctest.Test(t, func(t *testing.T) {
 			h := newHeld()
 			network := newPipes()
@@ -86,7 +87,11 @@ func TestServerShutdown(t *testing.T) {
 			}
 		})
 	})
+}
+
+func TestServerShutdownIsBounded(t *testing.T) {
 	t.Run("A-089 no DPA comes", func(t *testing.T) {
+		provesNamed(t)
 		synctest.Test(t, func(t *testing.T) {
 			network := newPipes()
 			s := startOn(t, network.listen("ocs:3868"), echo, nil)
@@ -151,6 +156,7 @@ func TestServerShutdown(t *testing.T) {
 
 func TestPeerDisconnects(t *testing.T) {
 	t.Run("A-087 at the server", func(t *testing.T) {
+		proves(t, "A-087", "D-091")
 		h := newHeld()
 		_, address := startServer(t, h, nil)
 		p := dialScript(t, address)

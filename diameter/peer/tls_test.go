@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,7 +120,11 @@ func clientTLS(t *testing.T, issuer, trusted *authority, common string, dns ...s
 }
 
 func TestMutualTLS(t *testing.T) {
-	ca, foreign := newAuthority(t, "operator"), newAuthority(t, "foreign")
+	proves(t, "A-091")
+	if PortTLS != 5868 || Port != 3868 {
+		t.Errorf("ports %d and %d", PortTLS, Port)
+	}
+	ca := newAuthority(t, "operator")
 	for name, c := range map[string]struct {
 		cfg    *tls.Config
 		change func(*ServerConfig)
@@ -139,6 +144,11 @@ func TestMutualTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestCertificateOfAnother(t *testing.T) {
+	proves(t, "A-091")
+	ca := newAuthority(t, "operator")
 	refused := map[string]struct {
 		cfg    *tls.Config
 		change func(*ServerConfig)
@@ -163,6 +173,11 @@ func TestMutualTLS(t *testing.T) {
 			log.await("certificate names another")
 		})
 	}
+}
+
+func TestHandshakeRefused(t *testing.T) {
+	proves(t, "A-091")
+	ca, foreign := newAuthority(t, "operator"), newAuthority(t, "foreign")
 	none := clientTLS(t, ca, ca, "g", vpnHost)
 	none.Certificates = nil
 	for name, cfg := range map[string]*tls.Config{
@@ -200,7 +215,27 @@ func TestMutualTLS(t *testing.T) {
 			t.Errorf("got %x instead of a TLS alert or a close", alert[:n])
 		}
 	})
+}
+
+func TestModernTLSOnly(t *testing.T) {
+	ca := newAuthority(t, "operator")
+	t.Run("A-092 RC4 and 3DES", func(t *testing.T) {
+		provesNamed(t)
+		_, address := startTLS(t, ca, nil)
+		for _, suite := range tls.InsecureCipherSuites() {
+			cfg := clientTLS(t, ca, ca, "l", vpnHost)
+			cfg.MaxVersion, cfg.CipherSuites = tls.VersionTLS12, []uint16{suite.ID}
+			weak := strings.Contains(suite.Name, "RC4") || strings.Contains(suite.Name, "3DES")
+			if nc, err := tls.Dial("tcp", address, cfg); err == nil {
+				_ = nc.Close()
+				if weak {
+					t.Errorf("handshake with %s succeeded", suite.Name)
+				}
+			}
+		}
+	})
 	t.Run("A-092 TLS 1.1", func(t *testing.T) {
+		provesNamed(t)
 		_, address := startTLS(t, ca, nil)
 		cfg := clientTLS(t, ca, ca, "j", vpnHost)
 		cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
@@ -210,6 +245,7 @@ func TestMutualTLS(t *testing.T) {
 		}
 	})
 	t.Run("A-010 in-band security inside TLS", func(t *testing.T) {
+		provesNamed(t)
 		_, address := startTLS(t, ca, nil)
 		nc, err := tls.Dial("tcp", address, clientTLS(t, ca, ca, "k", vpnHost))
 		if err != nil {

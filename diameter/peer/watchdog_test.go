@@ -61,11 +61,15 @@ type peer struct {
 func play(t *testing.T, ln net.Listener, host string, silent ...uint32) *peer {
 	t.Helper()
 	l := Local{Host: host, Realm: realm, Product: "script"}
-	p := &peer{silent: map[uint32]bool{}, answers: func(m diameter.Message) []byte { return cca(m, diameter.Success, l) }}
+	return acceptScript(t, ln, l).play(l, silent)
+}
+
+// play lets an open connection answer by itself.
+func (s *script) play(l Local, silent []uint32) *peer {
+	p := &peer{script: s, silent: map[uint32]bool{}, answers: func(m diameter.Message) []byte { return cca(m, diameter.Success, l) }}
 	for _, c := range silent {
 		p.silent[c] = true
 	}
-	p.script = acceptScript(t, ln, l)
 	go p.run(l)
 	return p
 }
@@ -133,6 +137,7 @@ const (
 )
 
 func TestWatchdogInterval(t *testing.T) {
+	proves(t, "A-081", "D-090")
 	t.Run("A-081 idle link", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, ln := newBubble(t, nil, ocsHost)
@@ -190,6 +195,7 @@ func TestWatchdogInterval(t *testing.T) {
 }
 
 func TestSuspectPeer(t *testing.T) {
+	proves(t, "A-082", "A-083", "A-084", "D-090")
 	synctest.Test(t, func(t *testing.T) {
 		b, ln := newBubble(t, func(cfg *ClientConfig) { cfg.Reconnect = time.Hour; cfg.QuickRetry = time.Hour }, ocsHost, ocs2Host)
 		p1 := play(t, ln[0], ocsHost, ccr, dwr)
@@ -245,6 +251,7 @@ func TestSuspectPeer(t *testing.T) {
 
 func TestLateAnswers(t *testing.T) {
 	t.Run("A-090", func(t *testing.T) {
+		provesNamed(t)
 		synctest.Test(t, func(t *testing.T) {
 			b, ln := newBubble(t, nil, ocsHost, ocs2Host)
 			p1 := play(t, ln[0], ocsHost, ccr, dwr)
@@ -302,6 +309,7 @@ func TestLateAnswers(t *testing.T) {
 }
 
 func TestReopen(t *testing.T) {
+	proves(t, "A-085")
 	t.Run("A-085 another peer carries the traffic", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, ln := newBubble(t, nil, ocsHost, ocs2Host)
@@ -363,6 +371,7 @@ func TestReopen(t *testing.T) {
 }
 
 func TestReconnect(t *testing.T) {
+	proves(t, "A-086", "A-087", "A-088", "D-091")
 	t.Run("A-086 two minutes without server", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var attempts atomic.Int32
@@ -425,6 +434,7 @@ func dpr(cause uint32) []byte {
 
 func TestEndToEndIdentifiers(t *testing.T) {
 	t.Run("A-032", func(t *testing.T) {
+		provesNamed(t)
 		synctest.Test(t, func(t *testing.T) {
 			seen, starts := map[uint32]bool{}, map[uint32]bool{}
 			for range 5 {
@@ -447,6 +457,7 @@ func TestEndToEndIdentifiers(t *testing.T) {
 		})
 	})
 	t.Run("A-032 hop-by-hop is unique", func(t *testing.T) {
+		provesNamed(t)
 		p := newPending(1000)
 		p.setUsable(true)
 		seen := map[uint32]bool{}

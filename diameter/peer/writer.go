@@ -18,9 +18,11 @@ const bufferKeepMax = 1 << 20
 
 // writer is the write side of one connection. Frames are copied behind one
 // another; one goroutine writes out whatever has gathered, so that many small
-// answers share one system call and nobody ever waits for a slow peer.
+// answers share one system call and nobody ever waits for a slow peer. A transport
+// that preserves messages gets each frame by itself.
 type writer struct {
 	nc      net.Conn
+	single  bool          // one frame for each write
 	timeout time.Duration // of one write
 	max     int           // frames waiting
 
@@ -33,7 +35,7 @@ type writer struct {
 }
 
 func newWriter(nc net.Conn, timeout time.Duration, queueMax int) *writer {
-	w := &writer{nc: nc, timeout: timeout, max: queueMax}
+	w := &writer{nc: nc, single: preservesMessages(nc), timeout: timeout, max: queueMax}
 	w.cond.L = &w.mu
 	return w
 }
@@ -64,13 +66,27 @@ func (w *writer) run() error {
 		if batch == nil {
 			return nil
 		}
-		if err := w.nc.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
-			return err
-		}
-		if _, err := w.nc.Write(batch); err != nil {
+		if err := w.write(batch); err != nil {
 			return err
 		}
 	}
+}
+
+func (w *writer) write(batch []byte) error {
+	for now := batch; len(now) > 0; {
+		var later []byte
+		if w.single {
+			now, later = firstMessage(now)
+		}
+		if err := w.nc.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
+			return err
+		}
+		if _, err := w.nc.Write(now); err != nil {
+			return err
+		}
+		now = later
+	}
+	return nil
 }
 
 // next waits for frames and takes all of them, leaving spare for the ones to

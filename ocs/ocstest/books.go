@@ -24,84 +24,50 @@ type Books struct {
 //   - what a target was charged = what its rows say was debited and overrun;
 //   - an account's debt = its overruns, less what was paid of them.
 func CheckBooks(b Books) error {
-	c := &checker{books: b, units: make(map[int64]ocs.UnitKind), frozen: make(map[int64]int64)}
-	c.sessions()
-	c.balances()
-	c.once()
-	c.charges()
-	c.debts()
+	c := newChecker()
+	for _, a := range b.Accounts {
+		c.learn(a)
+	}
+	c.read(b.Journal)
+	sessions := make(map[ocs.AccountKey][]ocs.Session)
+	for _, s := range b.Sessions {
+		sessions[s.Account] = append(sessions[s.Account], s)
+	}
+	for _, a := range b.Accounts {
+		c.account(a, sessions[a.Key])
+	}
+	c.strangers(b.Sessions)
 	return errors.Join(c.faults...)
 }
 
+// Auditor tests the books of one account after the other, as the journal grows,
+// by the truths of CheckBooks: so it can be asked after every step. It wants to see
+// every row once.
+type Auditor struct{ c *checker }
+
+// NewAuditor makes an auditor of books that begin empty.
+func NewAuditor() *Auditor { return &Auditor{newChecker()} }
+
+// Audit reads the rows that were written since it was asked last, by any account,
+// and tests an account with its open sessions.
+func (a *Auditor) Audit(account ocs.Account, open []ocs.Session, rows []ocs.JournalRow) error {
+	a.c.learn(account)
+	a.c.read(rows)
+	a.c.account(account, open)
+	err := errors.Join(a.c.faults...)
+	a.c.faults = nil
+	return err
+}
+
+// checker holds what the journal says.
 type checker struct {
-	books  Books
 	units  map[int64]ocs.UnitKind // of each balance
-	frozen map[int64]int64        // of each balance, by the sessions
+	amount map[int64]int64        // of each balance: credits less debits
+	after  map[int64][2]int64     // of each balance, by its last row: amount, frozen
+	moved  map[movement]bool
+	paid   map[charge]ocs.Money // debited and overrun
+	owed   map[ocs.AccountKey]ocs.Money
 	faults []error
-}
-
-func (c *checker) fault(format string, args ...any) {
-	c.faults = append(c.faults, fmt.Errorf(format, args...))
-}
-
-func (c *checker) sessions() {
-	for _, s := range c.books.Sessions {
-		for _, t := range s.Targets {
-			for _, f := range t.Freezes {
-				if !s.Open() {
-					c.fault("session %s is closed and still freezes %d of balance %d", s.ID, f.Amount, f.Balance)
-				}
-				if f.Amount <= 0 {
-					c.fault("session %s freezes %d of balance %d", s.ID, f.Amount, f.Balance)
-				}
-				c.frozen[f.Balance] += f.Amount
-			}
-		}
-	}
-}
-
-func (c *checker) balances() {
-	amount := make(map[int64]int64)
-	last := make(map[int64]ocs.JournalRow)
-	for _, row := range c.books.Journal {
-		if row.Balance != 0 {
-			amount[row.Balance] += row.Credited - row.Debited
-			c.follows(last[row.Balance], row)
-			last[row.Balance] = row
-		}
-	}
-	for _, a := range c.books.Accounts {
-		for _, b := range a.Balances {
-			c.units[b.ID] = b.Unit
-			if b.Frozen < 0 || b.Amount < b.Frozen {
-				c.fault("balance %d: amount %d, frozen %d", b.ID, b.Amount, b.Frozen)
-			}
-			if amount[b.ID] != b.Amount {
-				c.fault("balance %d holds %d, its journal adds up to %d", b.ID, b.Amount, amount[b.ID])
-			}
-			if c.frozen[b.ID] != b.Frozen {
-				c.fault("balance %d has %d frozen, its sessions %d", b.ID, b.Frozen, c.frozen[b.ID])
-			}
-			if row := last[b.ID]; row.AmountAfter != b.Amount || row.FrozenAfter != b.Frozen {
-				c.fault("balance %d holds %d with %d frozen, its last journal row says %d and %d",
-					b.ID, b.Amount, b.Frozen, row.AmountAfter, row.FrozenAfter)
-			}
-		}
-	}
-}
-
-// follows tests one journal row against the one before it. What was debited may
-// or may not have been frozen.
-func (c *checker) follows(before, row ocs.JournalRow) {
-	if want := before.AmountAfter + row.Credited - row.Debited; row.AmountAfter != want {
-		c.fault("balance %d: a row of session %s, number %d leaves %d, want %d",
-			row.Balance, row.SessionID, row.Number, row.AmountAfter, want)
-	}
-	most := before.FrozenAfter + row.Reserved - row.Refunded
-	if row.FrozenAfter > most || row.FrozenAfter < most-row.Debited {
-		c.fault("balance %d: a row of session %s, number %d leaves %d frozen, want %d to %d",
-			row.Balance, row.SessionID, row.Number, row.FrozenAfter, most-row.Debited, most)
-	}
 }
 
 // movement names what a request may do once.
@@ -115,64 +81,144 @@ type movement struct {
 	kind    ocs.JournalKind
 }
 
-func (c *checker) once() {
-	seen := make(map[movement]bool, len(c.books.Journal))
-	for _, r := range c.books.Journal {
-		if r.Session == (ocs.SessionKey{}) {
-			continue // an opening, a top-up, a debt paid: not a request's
-		}
-		m := movement{r.Session, r.SubSession, r.Type, r.Number, r.Target, r.Balance, r.Kind}
-		if seen[m] {
-			c.fault("session %s, type %d, number %d, target %q moved balance %d twice (%s)",
-				r.SessionID, r.Type, r.Number, r.Target, r.Balance, r.Kind)
-		}
-		seen[m] = true
+// charge names what a session was charged for.
+type charge struct {
+	session ocs.SessionRef
+	target  ocs.Target
+}
+
+func newChecker() *checker {
+	return &checker{
+		units: make(map[int64]ocs.UnitKind), amount: make(map[int64]int64), after: make(map[int64][2]int64),
+		moved: make(map[movement]bool), paid: make(map[charge]ocs.Money), owed: make(map[ocs.AccountKey]ocs.Money),
 	}
 }
 
-func (c *checker) charges() {
-	type target struct {
-		session ocs.SessionRef
-		target  ocs.Target
+func (c *checker) fault(format string, args ...any) {
+	c.faults = append(c.faults, fmt.Errorf(format, args...))
+}
+
+// learn notes an account's balances; before their rows are read.
+func (c *checker) learn(a ocs.Account) {
+	for _, b := range a.Balances {
+		c.units[b.ID] = b.Unit
 	}
-	paid := make(map[target]ocs.Money)
-	for _, r := range c.books.Journal {
-		key := target{ocs.SessionRef{Key: r.Session, Sub: r.SubSession}, r.Target}
-		switch {
-		case r.Type == ocs.Event || r.Session == (ocs.SessionKey{}):
-		case r.Kind == ocs.JournalOverrun:
-			paid[key] += ocs.Money(r.Overrun)
-		case c.units[r.Balance] == ocs.Amount:
-			paid[key] += ocs.Money(r.Debited)
+}
+
+// read follows the journal.
+func (c *checker) read(journal []ocs.JournalRow) {
+	for i := range journal {
+		row := &journal[i]
+		if row.Balance != 0 {
+			c.follows(row)
+			c.amount[row.Balance] += row.Credited - row.Debited
+			c.after[row.Balance] = [2]int64{row.AmountAfter, row.FrozenAfter}
+		}
+		c.owed[row.Account] += ocs.Money(row.Overrun)
+		if row.Kind == ocs.JournalDebt {
+			c.owed[row.Account] -= ocs.Money(row.Debited)
+		}
+		if row.Session != (ocs.SessionKey{}) { // else an opening, a top-up, a debt paid: not a request's
+			c.request(row)
 		}
 	}
-	for _, s := range c.books.Sessions {
+}
+
+// follows tests one journal row against the one before it. What was debited may
+// or may not have been frozen.
+func (c *checker) follows(row *ocs.JournalRow) {
+	before := c.after[row.Balance]
+	if want := before[0] + row.Credited - row.Debited; row.AmountAfter != want {
+		c.fault("balance %d: a row of session %s, number %d leaves %d, want %d",
+			row.Balance, row.SessionID, row.Number, row.AmountAfter, want)
+	}
+	most := before[1] + row.Reserved - row.Refunded
+	if row.FrozenAfter > most || row.FrozenAfter < most-row.Debited {
+		c.fault("balance %d: a row of session %s, number %d leaves %d frozen, want %d to %d",
+			row.Balance, row.SessionID, row.Number, row.FrozenAfter, most-row.Debited, most)
+	}
+}
+
+// request adds what a request moved, once for each balance and target.
+func (c *checker) request(r *ocs.JournalRow) {
+	m := movement{r.Session, r.SubSession, r.Type, r.Number, r.Target, r.Balance, r.Kind}
+	if c.moved[m] {
+		c.fault("session %s, type %d, number %d, target %q moved balance %d twice (%s)",
+			r.SessionID, r.Type, r.Number, r.Target, r.Balance, r.Kind)
+	}
+	c.moved[m] = true
+	key := charge{ocs.SessionRef{Key: r.Session, Sub: r.SubSession}, r.Target}
+	switch {
+	case r.Type == ocs.Event:
+	case r.Kind == ocs.JournalOverrun:
+		c.paid[key] += ocs.Money(r.Overrun)
+	case c.units[r.Balance] == ocs.Amount && r.Debited != 0:
+		c.paid[key] += ocs.Money(r.Debited)
+	}
+}
+
+// account tests an account against what its sessions freeze and its rows say.
+func (c *checker) account(a ocs.Account, sessions []ocs.Session) {
+	frozen := c.freezes(sessions)
+	for _, b := range a.Balances {
+		if b.Frozen < 0 || b.Amount < b.Frozen {
+			c.fault("balance %d: amount %d, frozen %d", b.ID, b.Amount, b.Frozen)
+		}
+		if c.amount[b.ID] != b.Amount {
+			c.fault("balance %d holds %d, its journal adds up to %d", b.ID, b.Amount, c.amount[b.ID])
+		}
+		if frozen[b.ID] != b.Frozen {
+			c.fault("balance %d has %d frozen, its sessions %d", b.ID, b.Frozen, frozen[b.ID])
+		}
+		if row := c.after[b.ID]; row != [2]int64{b.Amount, b.Frozen} {
+			c.fault("balance %d holds %d with %d frozen, its last journal row says %d and %d",
+				b.ID, b.Amount, b.Frozen, row[0], row[1])
+		}
+		delete(frozen, b.ID)
+	}
+	for balance, n := range frozen {
+		c.fault("%d of balance %d is frozen, which the account does not have", n, balance)
+	}
+	if a.Debt != c.owed[a.Key] {
+		c.fault("account %d owes %v, its overruns less what was paid are %v", a.Key.ID, a.Debt, c.owed[a.Key])
+	}
+}
+
+// freezes sums what the sessions freeze of each balance, and tests what they were
+// charged.
+func (c *checker) freezes(sessions []ocs.Session) map[int64]int64 {
+	frozen := make(map[int64]int64)
+	for _, s := range sessions {
 		for _, t := range s.Targets {
-			key := target{ocs.SessionRef{Key: s.Key, Sub: s.SubID}, t.Target}
-			if paid[key] != t.Charged {
-				c.fault("session %s, target %q was charged %v, its journal says %v", s.ID, t.Target, t.Charged, paid[key])
+			for _, f := range t.Freezes {
+				if !s.Open() || f.Amount <= 0 {
+					c.fault("session %s (open: %v) freezes %d of balance %d", s.ID, s.Open(), f.Amount, f.Balance)
+				}
+				frozen[f.Balance] += f.Amount
 			}
-			delete(paid, key)
+			if paid := c.paid[chargeOf(&s, t)]; paid != t.Charged {
+				c.fault("session %s, target %q was charged %v, its journal says %v", s.ID, t.Target, t.Charged, paid)
+			}
 		}
 	}
-	for key, money := range paid {
-		if money != 0 {
-			c.fault("%v was charged for target %q of a session that is not there", money, key.target)
-		}
-	}
+	return frozen
 }
 
-func (c *checker) debts() {
-	owed := make(map[ocs.AccountKey]ocs.Money)
-	for _, r := range c.books.Journal {
-		owed[r.Account] += ocs.Money(r.Overrun)
-		if r.Kind == ocs.JournalDebt {
-			owed[r.Account] -= ocs.Money(r.Debited)
+func chargeOf(s *ocs.Session, t *ocs.TargetState) charge {
+	return charge{ocs.SessionRef{Key: s.Key, Sub: s.SubID}, t.Target}
+}
+
+// strangers finds charges for what no session has.
+func (c *checker) strangers(sessions []ocs.Session) {
+	known := make(map[charge]bool)
+	for i := range sessions {
+		for _, t := range sessions[i].Targets {
+			known[chargeOf(&sessions[i], t)] = true
 		}
 	}
-	for _, a := range c.books.Accounts {
-		if a.Debt != owed[a.Key] {
-			c.fault("account %d owes %v, its overruns less what was paid are %v", a.Key.ID, a.Debt, owed[a.Key])
+	for key, money := range c.paid {
+		if money != 0 && !known[key] {
+			c.fault("%v was charged for target %q of a session that is not there", money, key.target)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package ocstest
 import (
 	"context"
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,15 +26,29 @@ type Memory struct {
 	accounts   map[ocs.AccountKey]ocs.Account
 	identities map[ocs.Identity]ocs.AccountKey
 	sessions   map[ocs.SessionRef]ocs.Session
+	open       map[ocs.SessionRef]bool // of sessions, those that are open
+	payers     map[ocs.SessionKey]ocs.AccountKey
+	clients    map[string]clientState // by Origin-Host in lower case
 	outcomes   map[ocs.StepKey]ocs.StoredOutcome
 	debits     map[string]ocs.EventDebit
 	journal    []ocs.JournalRow
 	orphans    []ocs.OrphanUsage
-	batches    []int // sizes of the committed transactions, in wants
+	reported   map[ocs.StepKey]bool // has its row in orphans
+	batches    []int                // sizes of the committed transactions, in wants
 	lastID     int64
 }
 
-var _ ocs.Store = (*Memory)(nil)
+// clientState is a client's highest Origin-State-Id and when it was seen first.
+type clientState struct {
+	state uint32
+	since time.Time
+}
+
+var (
+	_ ocs.Store = (*Memory)(nil)
+	_ Ledger    = (*Memory)(nil)
+	_ Teller    = (*Memory)(nil)
+)
 
 // NewMemory makes an empty store.
 func NewMemory() *Memory {
@@ -41,6 +57,10 @@ func NewMemory() *Memory {
 		accounts:   make(map[ocs.AccountKey]ocs.Account),
 		identities: make(map[ocs.Identity]ocs.AccountKey),
 		sessions:   make(map[ocs.SessionRef]ocs.Session),
+		open:       make(map[ocs.SessionRef]bool),
+		payers:     make(map[ocs.SessionKey]ocs.AccountKey),
+		clients:    make(map[string]clientState),
+		reported:   make(map[ocs.StepKey]bool),
 		outcomes:   make(map[ocs.StepKey]ocs.StoredOutcome),
 		debits:     make(map[string]ocs.EventDebit),
 	}
@@ -52,11 +72,7 @@ func (m *Memory) Resolve(_ context.Context, lookups []ocs.Lookup) ([]ocs.Resolve
 	defer m.mu.Unlock()
 	answers := make([]ocs.Resolved, len(lookups))
 	for i, l := range lookups {
-		for ref, s := range m.sessions {
-			if ref.Key == l.Session {
-				answers[i].BySession = s.Account
-			}
-		}
+		answers[i].BySession = m.payers[l.Session]
 		for _, id := range l.Identities {
 			answers[i].ByIdentities = append(answers[i].ByIdentities, m.identities[id])
 		}
@@ -84,16 +100,46 @@ func (m *Memory) Transact(_ context.Context, _ int, want []ocs.Want, decide func
 }
 
 // Expired implements ocs.Store.
-func (m *Memory) Expired(_ context.Context, limit int) ([]ocs.Want, error) {
+func (m *Memory) Expired(_ context.Context, limit int, skip []ocs.SessionRef) ([]ocs.Expiry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var wants []ocs.Want
-	for ref, s := range m.sessions {
-		if len(wants) < limit && s.Open() && !m.Now().Before(s.Deadline) {
-			wants = append(wants, ocs.Want{Account: s.Account, Step: ocs.StepKey{Session: ref.Key, SubSession: ref.Sub}})
+	var list []ocs.Expiry
+	for ref := range m.open {
+		s := m.sessions[ref]
+		x := ocs.Expiry{Want: ocs.Want{Account: s.Account, Step: ocs.StepKey{Session: ref.Key, SubSession: ref.Sub}}}
+		over := !m.Now().Before(s.Deadline) || m.accounts[s.Account].Closed
+		if !over {
+			x.Restarted, x.Host = m.restarted(s.Client)
+		}
+		if (over || x.Restarted != 0) && !slices.Contains(skip, ref) {
+			list = append(list, x)
 		}
 	}
-	return wants, nil
+	slices.SortFunc(list, func(a, b ocs.Expiry) int { // maps have no order, a test's run should
+		return slices.Compare(a.Step.Session[:], b.Step.Session[:])
+	})
+	return list[:min(limit, len(list))], nil
+}
+
+// restarted is the higher Origin-State-Id that a client has shown for longer than
+// the grace; 0: none.
+func (m *Memory) restarted(c ocs.Client) (uint32, string) {
+	host := strings.ToLower(c.Host)
+	now := m.clients[host]
+	if c.State == 0 || now.state <= c.State || m.Now().Before(now.since.Add(ocs.OrphanGrace)) {
+		return 0, ""
+	}
+	return now.state, host
+}
+
+// ClientStarted implements ocs.Store.
+func (m *Memory) ClientStarted(_ context.Context, host string, state uint32) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if state > m.clients[host].state {
+		m.clients[host] = clientState{state, m.Now()}
+	}
+	return nil
 }
 
 func (m *Memory) load(want []ocs.Want) *ocs.WorkingSet {
@@ -144,6 +190,10 @@ func (m *Memory) store(ws *ocs.WorkingSet) {
 		}
 		s.New, s.Dirty = false, false
 		m.sessions[ref] = copySession(*s)
+		m.payers[ref.Key] = s.Account
+		if delete(m.open, ref); s.Open() {
+			m.open[ref] = true
+		}
 	}
 	for _, o := range ws.NewOutcomes {
 		if _, there := m.outcomes[o.Key]; there {
@@ -161,7 +211,12 @@ func (m *Memory) store(ws *ocs.WorkingSet) {
 		}
 	}
 	m.journal = append(m.journal, ws.Journal...)
-	m.orphans = append(m.orphans, ws.Orphans...)
+	for _, o := range ws.Orphans {
+		if !m.reported[o.Key] {
+			m.reported[o.Key] = true
+			m.orphans = append(m.orphans, o)
+		}
+	}
 }
 
 // AddAccount implements Seeder. Balances get an id and an opening credit.
@@ -189,6 +244,22 @@ func (m *Memory) AddAccount(_ testing.TB, a ocs.Account, ids ...ocs.Identity) oc
 // Block implements Seeder.
 func (m *Memory) Block(_ testing.TB, key ocs.AccountKey) {
 	m.Change(key, func(a *ocs.Account) { a.Blocked = &ocs.Flag{Since: m.Now(), By: "test"} })
+}
+
+// Unblock implements Teller.
+func (m *Memory) Unblock(_ testing.TB, key ocs.AccountKey) {
+	m.Change(key, func(a *ocs.Account) { a.Blocked = nil })
+}
+
+// Close implements Teller: the sweeper ends the account's sessions.
+func (m *Memory) Close(_ testing.TB, key ocs.AccountKey) {
+	m.Change(key, func(a *ocs.Account) { a.Closed = true })
+}
+
+// Credit implements Teller.
+func (m *Memory) Credit(_ testing.TB, key ocs.AccountKey, balance, amount int64) {
+	a := m.Account(key)
+	m.TopUp(key, slices.IndexFunc(a.Balances, func(b *ocs.Balance) bool { return b.ID == balance }), amount)
 }
 
 // Change edits an account's row and balances, as an administrator does.
@@ -225,6 +296,26 @@ func (m *Memory) Books(testing.TB) Books {
 	}
 	b.Journal = append(b.Journal, m.journal...)
 	return b
+}
+
+// OpenSessions implements Ledger.
+func (m *Memory) OpenSessions(key ocs.AccountKey) []ocs.Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []ocs.Session
+	for ref := range m.open {
+		if s := m.sessions[ref]; s.Account == key {
+			list = append(list, copySession(s))
+		}
+	}
+	return list
+}
+
+// JournalFrom implements Ledger.
+func (m *Memory) JournalFrom(n int) []ocs.JournalRow {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.journal[n:])
 }
 
 // Account returns an account as it stands.

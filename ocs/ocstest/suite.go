@@ -25,6 +25,9 @@ func Exercise(t *testing.T, open func(testing.TB) (ocs.Store, Seeder)) {
 		{"Blocked", exerciseBlocked},
 		{"UnknownSession", exerciseUnknown},
 		{"Expiry", exerciseExpiry},
+		{"FinalUnitsOverNodes", exerciseFinalUnits},
+		{"ReratingOverNodes", exerciseRerating},
+		{"SessionsLeftOut", exerciseSkip},
 		{"OneAccountManySessions", exerciseHotAccount},
 		{"Random", exerciseRandom},
 	} {
