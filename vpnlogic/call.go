@@ -6,16 +6,22 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 )
 
-// eventsMax is the room for a call's waiting events. Each kind may wait once
-// (ringing, answer, one hang-up a side, loss, stop, an answer of the Charger), so it
-// is never full.
-const eventsMax = 8
+const (
+	// connectedMax bounds the changes of the connected party that wait; the legs
+	// change one at a time, each in a transaction of its own.
+	connectedMax = 4
+	// eventsMax is the room for a call's waiting events. Each other kind may wait
+	// once (ringing, answer, the answering network, one hang-up a side, loss, stop,
+	// an answer of the Charger, an abortion), so it is never full.
+	eventsMax = 9 + connectedMax + asksMax
+)
 
 // Call is one call being served. Its methods tell what happened to the legs;
 // they never block, may be called from any goroutine, and what comes twice or
@@ -26,10 +32,26 @@ type Call struct {
 	leg     Leg
 	attempt Attempt
 	ctx     context.Context // of the call's span, never cancelled
+	session string          // Session-Id, "" while or when it is not charged
 	span    trace.Span
 	events  chan stamped
 
-	rang, wasAnswered, callerGone, calledGone, lost, stopped atomic.Bool
+	rang, wasAnswered, placed, callerGone, calledGone, lost, stopped, aborted atomic.Bool
+
+	connecting  atomic.Int32 // changes of the connected party that wait
+	asking      atomic.Int32 // questions of the charging system that wait
+	answeredAsk bool         // the one being heard is answered
+
+	answer answerGate
+	held   []stamped // events put off until an answer was through
+}
+
+// answerGate lets an answer and a release that meet come one after the other: what
+// the caller is told is what is charged.
+type answerGate struct {
+	mu       sync.Mutex
+	open     bool // an answer is on its way to the caller
+	released bool
 }
 
 // stamped is an event with the time at which it happened, which may be a while
@@ -52,9 +74,42 @@ func newCall(ctx context.Context, s *Service, a Attempt, leg Leg) *Call {
 // that said so. Only the first counts.
 func (c *Call) Ringing(at time.Time, status int) { c.post(at, ringing{status}, &c.rang) }
 
+// Answering asks leave to pass the called party's answer on to the caller. After
+// true the call is not released before Answered, Cancelled, HungUp or Lost has told
+// what came of it, and one of them must follow at once. After false the call is being
+// released, and the caller must not be told of an answer.
+func (c *Call) Answering() bool {
+	c.answer.mu.Lock()
+	defer c.answer.mu.Unlock()
+	if c.answer.released {
+		return false
+	}
+	c.answer.open = true
+	return true
+}
+
 // Answered tells that the called party answered: the charging clock starts.
 // The time must be of time.Now, whose monotonic reading meters the call.
 func (c *Call) Answered(at time.Time) { c.post(at, answered{}, &c.wasAnswered) }
+
+// AnsweredBy tells the operator's network that serves the called party, as the
+// answer names it (Terminating-IOI); it comes before Answered.
+func (c *Call) AnsweredBy(at time.Time, ioi string) {
+	c.post(at, operator{printable(ioi)}, &c.placed)
+}
+
+// Connected tells who is connected to the caller now, by the trusted number that
+// the called side asserts: in its answer, or later when the call was transferred. A
+// number that cannot be read changes nothing.
+func (c *Call) Connected(at time.Time, number string) {
+	if c.connecting.Add(1) > connectedMax {
+		c.connecting.Add(-1)
+		c.service.config.Logger.Warn("change of the connected party not noted: too many at once",
+			slog.String("call_id", c.attempt.CallID), slog.String("number", Mask(number)))
+		return
+	}
+	c.events <- stamped{at, asserted{printable(number)}}
+}
 
 // Failed tells that the called leg could not be set up; see CauseFromStatus.
 func (c *Call) Failed(at time.Time, cause Cause) {
@@ -98,10 +153,16 @@ func (c *Call) run() {
 	defer timer.Stop()
 	c.handle(stamped{time.Now(), setUp{}})
 	for !c.machine.finished {
+		if len(c.held) > 0 {
+			next := c.held[0]
+			c.held = c.held[1:]
+			c.take(next)
+			continue
+		}
 		watch(timer, c.machine.timers.next())
 		select {
 		case e := <-c.events:
-			c.handle(e)
+			c.take(e)
 		case now := <-timer.C:
 			c.handle(stamped{now, tick{}})
 		}
@@ -116,12 +177,70 @@ func watch(timer *time.Timer, deadline time.Time) {
 	timer.Reset(time.Until(deadline))
 }
 
+// take hears one of the waiting events.
+func (c *Call) take(e stamped) {
+	switch event := e.event.(type) {
+	case asserted:
+		c.reconnect(e.at, event.number)
+	case reauthorize, abort:
+		c.hear(e)
+	default:
+		c.handle(e)
+	}
+}
+
+// asserted is the number that the called side asserts; screening makes a
+// connectedTo of it.
+type asserted struct{ number string }
+
+func (asserted) isEvent() {}
+
+// reconnect screens the number that is connected now.
+func (c *Call) reconnect(at time.Time, number string) {
+	c.connecting.Add(-1)
+	if p, ok := c.service.config.Directory().reclass(c.machine.route, number); ok {
+		c.handle(stamped{at, connectedTo{p}})
+	}
+}
+
+// step steps the machine. An answer that is on its way to the caller is waited for
+// first, so that it is charged.
+func (c *Call) step(e stamped) []action {
+	c.answer.mu.Lock()
+	for c.answer.open && !settlesAnswer(e.event) {
+		c.answer.mu.Unlock()
+		if next := <-c.events; settlesAnswer(next.event) {
+			c.handle(next)
+		} else {
+			c.held = append(c.held, next)
+		}
+		e.at = time.Now() // what it does, it does only now
+		c.answer.mu.Lock()
+	}
+	defer c.answer.mu.Unlock()
+	c.answer.open = false
+	out := c.machine.step(e.at, e.event)
+	c.answer.released = c.machine.at == exception || c.machine.at == null
+	return out
+}
+
+// settlesAnswer tells that an event says what came of an answer on its way.
+func settlesAnswer(e event) bool {
+	switch e := e.(type) {
+	case answered:
+		return true
+	case disconnect:
+		return !e.hurry // the gateway's own stop says nothing of the legs
+	}
+	return false
+}
+
 // handle steps the machine and does what it says. An action that panics is a
 // fault of the gateway: the call is released with its cause, and what was
 // charged is settled as always.
 func (c *Call) handle(e stamped) {
 	c.tellEvent(e)
-	for _, a := range c.machine.step(e.at, e.event) {
+	for _, a := range c.step(e) {
 		if fault := c.perform(a); fault != nil {
 			c.logFault(fault)
 			c.handle(stamped{time.Now(), disconnect{by: byService, cause: CauseOf(ReasonInternal)}})
@@ -145,6 +264,12 @@ func (c *Call) perform(a action) (fault error) {
 		c.leg.Release(a.Cause)
 	case sendRequest:
 		c.charge(a.ChargeRequest)
+	case answerReauth:
+		c.answeredAsk = true
+		a.done(a.Reauthorization)
+	case answerAbort:
+		c.answeredAsk = true
+		a.done(a.Abortion)
 	case finish:
 		c.conclude(a.CallRecord)
 	}
@@ -161,7 +286,7 @@ func (c *Call) screen() {
 	}
 	e := screenOK{route: route, charging: c.chargingOf(route)}
 	if e.charging == ChargingPrepaid {
-		e.session = c.service.config.Charger.NewSession(c.ctx)
+		e.session = c.service.newSession(c)
 	}
 	c.handle(stamped{now, e})
 }

@@ -29,14 +29,15 @@ const (
 	ReasonEscapeCodeRequired  = "vpn.escape_code_required"
 	ReasonInvalidNumber       = "vpn.invalid_number"
 
-	ReasonRefused     = "charging.refused"     // the payer may not, no token came
-	ReasonNoPayer     = "charging.no_payer"    // 5030: the payer is unknown there
-	ReasonNoCredit    = "charging.no_credit"   // 4012
-	ReasonQuotaEnd    = "charging.quota_end"   // the last units are used up
-	ReasonFailed      = "charging.failed"      // a permanent failure
-	ReasonBadAnswer   = "charging.bad_answer"  // an answer that cannot be used
-	ReasonUnreachable = "charging.unreachable" // no answer within Tx, or no peer
-	ReasonAborted     = "charging.aborted"     // the charging system ends the session
+	ReasonRefused     = "charging.refused"        // the payer may not, no token came
+	ReasonNoPayer     = "charging.no_payer"       // 5030: the payer is unknown there
+	ReasonNoCredit    = "charging.no_credit"      // 4012
+	ReasonQuotaEnd    = "charging.quota_end"      // the last units are used up
+	ReasonFailed      = "charging.failed"         // a permanent failure
+	ReasonBadAnswer   = "charging.bad_answer"     // an answer that cannot be used
+	ReasonUnreachable = "charging.unreachable"    // no answer within Tx, or no peer
+	ReasonAborted     = "charging.aborted"        // the charging system ends the session
+	ReasonUnrated     = "charging.rating_blocked" // 5031 to such a call lately (C-034)
 
 	ReasonBusy        = "called.busy"
 	ReasonNoAnswer    = "called.no_answer"
@@ -93,6 +94,7 @@ var releaseTable = map[string]release{
 	ReasonBadAnswer:   {41, 503, "the charging system's answer cannot be used"},
 	ReasonUnreachable: {41, 503, "the charging system does not answer"},
 	ReasonAborted:     {21, 403, "the charging system ended the call"},
+	ReasonUnrated:     {41, 503, "the charging system could not price such a call lately"},
 
 	ReasonBusy:        {17, 486, "the called party is busy"},
 	ReasonNoAnswer:    {19, 480, "the called party does not answer"},

@@ -48,6 +48,7 @@ type credit struct {
 
 	request  ChargeRequest // the unanswered one
 	flying   bool          // it is with the Charger; else its repetition is being waited for
+	sentAt   time.Time     // when it went to the Charger
 	known    bool          // the server has answered within this session
 	granted  bool          // an initial was granted: usage is the server's
 	failures int           // tries after the call's end that came back unanswered
@@ -67,27 +68,27 @@ type credit struct {
 //	Idle × call allowed → PendingI: CCR-I
 func (m *machine) sendInitial(now time.Time) {
 	m.credit.state = pendingI
-	m.send(ChargeRequest{Type: ChargeInitial, At: now, Report: ReportNone, WantMore: true})
+	m.send(now, ChargeRequest{Type: ChargeInitial, At: now, Report: ReportNone, WantMore: true})
 }
 
 // sendUpdate:
 //
-//	Open × quota low, validity over → PendingU: CCR-U
+//	Open × quota low, validity over, report wanted → PendingU: CCR-U
 func (m *machine) sendUpdate(now time.Time, why ReportReason) {
 	if m.credit.state != open || m.at == exception {
 		return
 	}
 	m.timers.ask, m.timers.validity = time.Time{}, time.Time{}
 	m.credit.state = pendingU
-	m.send(ChargeRequest{Type: ChargeUpdate, At: now, Used: m.unreported(now), Report: why, WantMore: true})
+	m.send(now, ChargeRequest{Type: ChargeUpdate, At: now, Used: m.unreported(now), Report: why, WantMore: true})
 }
 
 // sendTerminate:
 //
 //	Open × call over → PendingT: CCR-T
-func (m *machine) sendTerminate() {
+func (m *machine) sendTerminate(now time.Time) {
 	m.credit.state = pendingT
-	m.send(ChargeRequest{
+	m.send(now, ChargeRequest{
 		Type: ChargeTerminate, At: m.releasedAt, Used: m.unreported(m.releasedAt),
 		Report: ReportFinal, Cause: m.cause,
 	})
@@ -104,26 +105,30 @@ func wholeSeconds(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
 }
 
-func (m *machine) send(r ChargeRequest) {
+func (m *machine) send(now time.Time, r ChargeRequest) {
 	c := &m.credit
 	r.Session, r.Number = c.session, c.next
-	r.Payer, r.RatingGroup = m.route.Payer, m.route.RatingGroup
+	r.Payer, r.PayerAccount = m.route.Payer, m.route.PayerAccount
+	if r.RatingGroup == 0 {
+		r.RatingGroup = m.party.group
+	}
+	m.split(&r)
 	r.Call = m.info()
 	c.next++
 	c.reported += r.Used
-	c.request, c.flying = r, true
+	c.request, c.flying, c.sentAt = r, true, now
 	m.do(sendRequest{r})
 }
 
 // repeat sends the unanswered request again, as it was (C-015). Only its
 // answer can tell whether its usage is booked; a new request with the same
 // usage could be booked beside it.
-func (m *machine) repeat() {
+func (m *machine) repeat(now time.Time) {
 	c := &m.credit
 	if c.flying || (c.state != pendingI && c.state != pendingU) {
 		return
 	}
-	c.request.Repeat, c.flying = true, true
+	c.request.Repeat, c.flying, c.sentAt = true, true, now
 	m.timers.repeat = time.Time{}
 	m.do(sendRequest{c.request})
 }
@@ -132,10 +137,11 @@ func (m *machine) repeat() {
 func (m *machine) info() CallInfo {
 	return CallInfo{
 		CallID: m.attempt.CallID, ICID: m.attempt.ICID,
-		Calling: m.route.Caller.Number, Dialled: m.attempt.Dialled, Called: m.route.Called,
+		Calling: m.route.Caller.Number, Dialled: m.attempt.Dialled, Called: m.route.Called, Connected: m.elsewhere(),
+		Role: m.attempt.Role, OrigIOI: m.attempt.OrigIOI, TermIOI: m.attempt.TermIOI,
 		Group:       m.route.Group,
 		CallerShort: m.route.Caller.Short, CalledShort: m.route.CalledMember.Short,
-		Member: string(m.route.Caller.Number), Class: m.route.Class,
+		Member: string(m.route.Caller.Number), Class: m.party.class,
 		SetupAt: m.attempt.At, AnsweredAt: m.answeredAt, ReleasedAt: m.releasedAt,
 		SIPStatus: m.setUpStatus(),
 	}
@@ -171,7 +177,7 @@ func (m *machine) onCharged(now time.Time, a ChargeAnswer) {
 	case c.state == pendingT:
 		c.state = idle // PendingT × any answer → Idle (C-028)
 	case m.at == exception:
-		m.onLateAnswer(a)
+		m.onLateAnswer(now, a)
 	default:
 		m.onAnswerInCall(now, a)
 	}
@@ -181,9 +187,9 @@ func (m *machine) onCharged(now time.Time, a ChargeAnswer) {
 //
 //	PendingI, PendingU × granted, call over → PendingT: CCR-T
 //	PendingI, PendingU × other, call over   → Idle, or PendingT while the server holds the session
-func (m *machine) onLateAnswer(a ChargeAnswer) {
+func (m *machine) onLateAnswer(now time.Time, a ChargeAnswer) {
 	if a.Result == ChargeGranted || (a.SessionOpen && a.Result != ChargeFree) {
-		m.sendTerminate()
+		m.sendLast(now)
 		return
 	}
 	m.credit.state = idle
@@ -202,7 +208,12 @@ func (m *machine) onAnswerInCall(now time.Time, a ChargeAnswer) {
 	case a.Result == ChargeGranted:
 		m.credit.state, m.credit.granted = open, true
 		m.charging = ChargingPrepaid
-		m.takeGrant(now, a.Grant)
+		if len(m.changes) > 0 {
+			m.credit.hold(a.Grant)
+		}
+		if !m.nextChange(now) {
+			m.takeGrant(now, a.Grant)
+		}
 	case a.Result == ChargeFree:
 		m.uncontrolled(now, ChargingFree)
 	case a.Result == ChargeFailed && !a.SessionOpen && a.OnFailure == FailContinue:
@@ -221,6 +232,7 @@ func (m *machine) onAnswerInCall(now time.Time, a ChargeAnswer) {
 func (m *machine) uncontrolled(now time.Time, as Charging) {
 	m.credit.state = idle
 	m.stopQuotaTimers()
+	m.applyChanges()
 	if !m.credit.granted {
 		m.charging = as
 	}
@@ -237,10 +249,7 @@ func (m *machine) takeGrant(now time.Time, g Grant) {
 		m.release(now, byCharging, m.nothingGranted())
 		return // zero units act at once (C-058)
 	}
-	c.grant = g
-	if g.Time > 0 {
-		c.end = c.reported + g.Time
-	}
+	c.hold(g)
 	m.timers.validity = time.Time{}
 	if m.spent(now) {
 		m.sendUpdate(now, ReportQuotaExhausted)
@@ -253,6 +262,15 @@ func (m *machine) takeGrant(now time.Time, g Grant) {
 		m.connect(now)
 	}
 	m.setQuotaTimers()
+}
+
+// hold puts a grant in the place of the one before it, whose end stays when the new
+// one has no time (C-113).
+func (c *credit) hold(g Grant) {
+	c.grant = g
+	if g.Time > 0 {
+		c.end = c.reported + g.Time
+	}
 }
 
 // spent tells that an answer came so late that its grant is talked away
@@ -314,12 +332,13 @@ func (m *machine) askReason() ReportReason {
 //
 //	PendingU × quota end, CONTINUE → PendingU: go on, metering (C-054)
 //	PendingU × quota end, else     → release; CCR-T after the answer (C-054)
+//	PendingU × final units end     → release; CCR-T after the answer (C-021)
 //	Open × quota end               → release, CCR-T (C-021, C-055, C-113)
 func (m *machine) onQuotaEnd(now time.Time) {
 	c := &m.credit
 	switch {
-	case c.state == pendingU && c.onFailure == FailContinue:
-	case c.state == pendingU:
+	case c.state == pendingU && c.onFailure == FailContinue && !c.grant.Final:
+	case c.state == pendingU && !c.grant.Final:
 		m.release(now, byCharging, CauseOf(ReasonUnreachable))
 	default:
 		m.release(now, byCharging, CauseOf(ReasonQuotaEnd))

@@ -31,9 +31,22 @@ type Group struct {
 	ForcedOnNet    bool      `json:"forced_on_net,omitempty"`   // a colleague's public number is charged on-net
 	Exclusions     []string  `json:"exclusions,omitempty"`      // public prefixes never forced on-net
 	TimeZone       string    `json:"time_zone,omitempty"`       // IANA name for the lists' spans, "" UTC
+	Payer          Payer     `json:"payer,omitempty"`           // who pays for the members' calls, "" the member
 	Rules          []Rule    `json:"rules,omitempty"`
 	Profiles       []Profile `json:"profiles,omitempty"`
 }
+
+// Payer says whose prepaid account pays for a call.
+type Payer string
+
+// The payers of a group's calls.
+const (
+	// PayerMember is the calling line, if it has the prepaid service.
+	PayerMember Payer = "member"
+	// PayerGroup is the group for every member, prepaid or not, by the account
+	// whose identity of kind PRIVATE is the group's id (conformance C-092).
+	PayerGroup Payer = "group"
+)
 
 // Profile is a class of service shared by many members of a group.
 type Profile struct {
@@ -243,6 +256,9 @@ func (g Group) Check() error {
 	}
 	if _, err := time.LoadLocation(g.TimeZone); err != nil {
 		fault("time zone %q is not known", g.TimeZone)
+	}
+	if g.Payer != "" && g.Payer != PayerMember && g.Payer != PayerGroup {
+		fault("payer %q: want %s or %s", g.Payer, PayerMember, PayerGroup)
 	}
 	for _, prefix := range g.Exclusions {
 		if !digitsOnly(prefix) {

@@ -42,6 +42,12 @@ func (c *Call) tellEvent(s stamped) {
 		line.From, line.Text = "called", statusText(statusOK)
 	case disconnect:
 		line.From, line.Text = c.hangUpText(e)
+	case connectedTo:
+		line.From, line.Text = "called", fmt.Sprintf("connected to %s, %s", e.number, e.class)
+	case reauthorize:
+		line.From, line.Text = "ocs", "RAR"
+	case abort:
+		line.From, line.Text = "ocs", "ASR"
 	case charged:
 		answer := e.answer
 		line.From, line.Answer, line.Text = "ocs", &answer, answerText(c.machine.credit.request, answer)
@@ -83,6 +89,10 @@ func (c *Call) tellAction(a action) {
 	case sendRequest:
 		request := a.ChargeRequest
 		c.tell(CallEvent{At: request.At, From: "gygate", To: "ocs", Request: &request, Text: requestText(request)})
+	case answerReauth:
+		c.tell(CallEvent{From: "gygate", To: "ocs", Text: "RAA " + a.Reauthorization.String()})
+	case answerAbort:
+		c.tell(CallEvent{From: "gygate", To: "ocs", Text: "ASA " + a.Abortion.String()})
 	case finish:
 		record := a.CallRecord
 		record.TraceID = traceID(c.ctx)
@@ -123,6 +133,12 @@ func requestText(r ChargeRequest) string {
 	text := fmt.Sprintf("CCR-%s #%d", r.Type, r.Number)
 	if r.Type != ChargeInitial {
 		text += fmt.Sprintf(" used %d s", r.Used/time.Second)
+	}
+	if r.Split {
+		text += fmt.Sprintf(" (%d s after the tariff switch)", r.UsedAfter/time.Second)
+	}
+	if r.Wanted != 0 {
+		text += fmt.Sprintf(", group %d → %d", r.RatingGroup, r.Wanted)
 	}
 	if r.Repeat {
 		text += ", again"

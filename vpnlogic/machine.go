@@ -54,8 +54,15 @@ type (
 		cause Cause // zero: a plain hang-up
 		hurry bool  // the gateway stops: no pauses between tries any more
 	}
-	charged struct{ answer ChargeAnswer } // the answer to the request in flight
-	tick    struct{}                      // the earliest deadline has come
+	connectedTo struct{ party }               // somebody else answers for the called party
+	operator    struct{ ioi string }          // the network that serves the called party
+	charged     struct{ answer ChargeAnswer } // the answer to the request in flight
+	reauthorize struct {                      // the charging system wants a report
+		group *uint32 // nil: of the whole session
+		done  func(Reauthorization)
+	}
+	abort struct{ done func(Abortion) } // the charging system wants the call to end
+	tick  struct{}                      // the earliest deadline has come
 )
 
 func (setUp) isEvent()         {}
@@ -64,25 +71,39 @@ func (screenRefused) isEvent() {}
 func (ringing) isEvent()       {}
 func (answered) isEvent()      {}
 func (disconnect) isEvent()    {}
+func (connectedTo) isEvent()   {}
+func (operator) isEvent()      {}
 func (charged) isEvent()       {}
+func (reauthorize) isEvent()   {}
+func (abort) isEvent()         {}
 func (tick) isEvent()          {}
 
 // The actions of a call, to be done in order.
 type (
 	action interface{ isAction() }
 
-	screenCall  struct{}              // call Directory.Screen and tell the result
-	connectLeg  struct{ Destination } // Leg.Connect
-	releaseLeg  struct{ Cause }       // Leg.Release, once a call
-	sendRequest struct{ ChargeRequest }
-	finish      struct{ CallRecord } // the call is over, the record final
+	screenCall   struct{}              // call Directory.Screen and tell the result
+	connectLeg   struct{ Destination } // Leg.Connect
+	releaseLeg   struct{ Cause }       // Leg.Release, once a call
+	sendRequest  struct{ ChargeRequest }
+	answerReauth struct {
+		Reauthorization
+		done func(Reauthorization)
+	}
+	answerAbort struct {
+		Abortion
+		done func(Abortion)
+	}
+	finish struct{ CallRecord } // the call is over, the record final
 )
 
-func (screenCall) isAction()  {}
-func (connectLeg) isAction()  {}
-func (releaseLeg) isAction()  {}
-func (sendRequest) isAction() {}
-func (finish) isAction()      {}
+func (screenCall) isAction()   {}
+func (connectLeg) isAction()   {}
+func (releaseLeg) isAction()   {}
+func (sendRequest) isAction()  {}
+func (answerReauth) isAction() {}
+func (answerAbort) isAction()  {}
+func (finish) isAction()       {}
 
 // limits are the machine's time limits.
 type limits struct {
@@ -100,6 +121,8 @@ type machine struct {
 	attempt Attempt
 	at      point
 	route   Route
+	party   party    // who the caller is charged for talking to
+	changes []change // of it, that wait for the answer to a charging request
 	credit  credit
 	timers  timers
 	out     []action
@@ -136,8 +159,16 @@ func (m *machine) step(now time.Time, e event) []action {
 		m.onAnswered(now)
 	case disconnect:
 		m.onDisconnect(now, e)
+	case connectedTo:
+		m.onConnectedTo(now, e.party)
+	case operator:
+		m.attempt.TermIOI = e.ioi
 	case charged:
 		m.onCharged(now, e.answer)
+	case reauthorize:
+		m.onReauthorize(now, e)
+	case abort:
+		m.onAbort(now, e)
 	case tick:
 		m.onTick(now)
 	}
@@ -166,6 +197,7 @@ func (m *machine) onScreenOK(now time.Time, e screenOK) {
 		return
 	}
 	m.route, m.charging = e.route, e.charging
+	m.party = party{number: e.route.Called, class: e.route.Class, group: e.route.RatingGroup}
 	if e.session == "" {
 		m.connect(now)
 		return
@@ -236,7 +268,7 @@ func (m *machine) emergency() bool { return m.route.Class == Emergency }
 func (m *machine) onDisconnect(now time.Time, e disconnect) {
 	m.credit.hurry = m.credit.hurry || e.hurry
 	if m.at == exception {
-		m.hurryUp()
+		m.hurryUp(now)
 		return
 	}
 	if e.cause.Reason == "" {
@@ -276,6 +308,7 @@ func (m *machine) finishWhenSettled() {
 	if m.finished || m.at != exception || m.credit.state != idle {
 		return
 	}
+	m.applyChanges()
 	m.finished, m.at = true, null
 	m.timers = timers{}
 	m.do(finish{m.record()})
@@ -287,7 +320,7 @@ func (m *machine) talk(now time.Time) time.Duration {
 	if m.answeredAt.IsZero() {
 		return 0
 	}
-	if !m.releasedAt.IsZero() {
+	if !m.releasedAt.IsZero() && now.After(m.releasedAt) {
 		now = m.releasedAt
 	}
 	return max(0, now.Sub(m.answeredAt))
@@ -295,11 +328,11 @@ func (m *machine) talk(now time.Time) time.Duration {
 
 // record is the call as it ended.
 func (m *machine) record() CallRecord {
-	return CallRecord{
+	r := CallRecord{
 		ID: m.id, CallID: m.attempt.CallID, ICID: m.attempt.ICID,
 		Session: m.credit.session,
 		Group:   m.route.Group, Member: string(m.route.Caller.Number),
-		Calling: m.calling(), Dialled: m.attempt.Dialled, Called: m.called(),
+		Calling: m.calling(), Dialled: m.attempt.Dialled, Called: m.called(), Connected: string(m.elsewhere()),
 		Class: m.route.Class, Charging: m.charging,
 		SetupAt: m.attempt.At, AnsweredAt: m.answeredAt, ReleasedAt: m.releasedAt,
 		Talked: m.talk(m.releasedAt), Reported: m.credit.confirmed,
@@ -307,6 +340,10 @@ func (m *machine) record() CallRecord {
 		Cause: m.cause.Q850, Status: m.status(), Reason: m.cause.Reason,
 		ReleasedBy: string(m.by),
 	}
+	if r.Session != "" {
+		r.Payer = m.route.payer()
+	}
+	return r
 }
 
 func (m *machine) calling() string {

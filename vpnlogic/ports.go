@@ -13,6 +13,9 @@ type Attempt struct {
 	Dialled string    // what was dialled: user part or tel number, with a leading '+' when international
 	At      time.Time // when the request arrived
 	Charged bool      // the request carries another prepaid trigger's mark: do not charge again
+	Role    Role      // for which side of the call the network asks this service
+	OrigIOI string    // Inter-Operator-Identifiers of P-Charging-Vector, "" none
+	TermIOI string
 }
 
 // Leg is the signalling of one call: what the service may do to it. Methods
@@ -81,23 +84,35 @@ const (
 	ReportFinal          ReportReason = 2
 	ReportQuotaExhausted ReportReason = 3
 	ReportValidityTime   ReportReason = 4
+	ReportRatingChange   ReportReason = 6 // the price has changed: another connected party (C-064)
+	ReportForced         ReportReason = 7 // the server asked for it (C-070)
 	ReportNone           ReportReason = 255
 )
 
 // ChargeRequest is one charging step of a call.
 type ChargeRequest struct {
-	Session     string
-	Type        ChargeType
-	Number      uint32
-	At          time.Time // the call event that caused it
-	Payer       E164
-	RatingGroup uint32
-	Used        time.Duration // whole seconds since the last report
-	Repeat      bool          // sent before and not answered: the same number again, with the T bit (C-015)
-	Report      ReportReason
-	WantMore    bool // ask for quota (never on terminate)
-	Call        CallInfo
-	Cause       Cause // terminate only
+	Session string
+	Type    ChargeType
+	Number  uint32
+	At      time.Time // the call event that caused it
+	Payer   E164      // the line that pays; "" when PayerAccount does
+	// PayerAccount is the account of the group that pays, an identity of kind
+	// PRIVATE, alone (C-092); the using member stands in Call.
+	PayerAccount string
+	RatingGroup  uint32 // of the use, and of the quota that is wanted unless Wanted is set
+	// Wanted is the rating group quota is wanted for when the price has changed
+	// with this very request (C-064); 0: RatingGroup.
+	Wanted uint32
+	Used   time.Duration // whole seconds since the last report
+	// UsedAfter is the part of Used that lies after the tariff switch the server
+	// announced (Grant.SwitchAt, C-033); Split says that there was one.
+	UsedAfter time.Duration
+	Split     bool
+	Repeat    bool // sent before and not answered: the same number again, with the T bit (C-015)
+	Report    ReportReason
+	WantMore  bool // ask for quota (never on terminate)
+	Call      CallInfo
+	Cause     Cause // terminate only
 }
 
 // CallInfo is the call as Service-Information carries it; it stands in every
@@ -108,6 +123,10 @@ type CallInfo struct {
 	Calling     E164
 	Dialled     string
 	Called      E164
+	Connected   E164 // who is connected now, when it is not Called (C-098)
+	Role        Role
+	OrigIOI     string // Inter-Operator-Identifier as P-Charging-Vector has it, "" none
+	TermIOI     string
 	Group       string
 	CallerShort string
 	CalledShort string
@@ -117,6 +136,56 @@ type CallInfo struct {
 	AnsweredAt  time.Time // zero until answered
 	ReleasedAt  time.Time // zero until released
 	SIPStatus   int       // final status that ended the set-up, 0: none
+}
+
+// Role is Role-Of-Node (TS 32.299 §7.2.177): for which side of the call this node
+// charges.
+type Role uint8
+
+// The roles, numbered as on the wire.
+const (
+	RoleOriginating Role = 0
+	RoleTerminating Role = 1
+	RoleForwarding  Role = 2
+)
+
+// Reauthorization answers the charging system that wants a session to report at
+// once (Re-Auth-Request; C-070 to C-075).
+type Reauthorization uint8
+
+// The answers, with the Result-Code of the RAA.
+const (
+	ReauthWillReport Reauthorization = iota // 2002: a CCR-U follows
+	ReauthUnderWay                          // 2001: one is under way already
+	ReauthUnknown                           // 5002: no such session, or its last report is sent
+	ReauthNotActive                         // 5012: the session has no such rating group
+)
+
+// String names the answer.
+func (r Reauthorization) String() string {
+	names := [...]string{"will report", "under way", "unknown session", "not active"}
+	if int(r) >= len(names) {
+		return "unknown"
+	}
+	return names[r]
+}
+
+// Abortion answers the charging system that has a session ended
+// (Abort-Session-Request; C-076).
+type Abortion uint8
+
+// The answers, with the Result-Code of the ASA.
+const (
+	AbortAccepted Abortion = iota // 2001: the call is released, a CCR-T follows
+	AbortUnknown                  // 5002: no such session
+)
+
+// String names the answer.
+func (a Abortion) String() string {
+	if a == AbortAccepted {
+		return "accepted"
+	}
+	return "unknown session"
 }
 
 // ChargeResult is what a charging answer means to the call; diameter/gy maps
@@ -148,6 +217,7 @@ type Grant struct {
 	Threshold time.Duration // ask again when so much is left; 0: by the client's own rule
 	ValidFor  time.Duration // ask again at the latest after this; 0: no limit
 	Final     bool          // stop when it is used up
+	SwitchAt  time.Time     // Tariff-Time-Change: use is reported in two parts; zero: none
 }
 
 // FailureHandling is Credit-Control-Failure-Handling (RFC 8506 §8.14).
@@ -192,8 +262,10 @@ type CallRecord struct {
 	Calling    string        `json:"calling"`
 	Dialled    string        `json:"dialled"`
 	Called     string        `json:"called,omitempty"`
-	Class      CallClass     `json:"class,omitempty"`
+	Connected  string        `json:"connected,omitempty"` // who was connected at last, when it was not Called
+	Class      CallClass     `json:"class,omitempty"`     // of the number that was dialled
 	Charging   Charging      `json:"charging"`
+	Payer      Payer         `json:"payer,omitempty"` // whose account the charging system was asked about, "" when it was not
 	SetupAt    time.Time     `json:"setup_at"`
 	AnsweredAt time.Time     `json:"answered_at,omitzero"` // zero: never answered
 	ReleasedAt time.Time     `json:"released_at"`

@@ -12,6 +12,7 @@ import (
 // and holds it to what must be true of every call (C-030, C-031, C-035, C-055,
 // C-061, C-063). A failure names the seed that repeats it.
 func TestRandomCalls(t *testing.T) {
+	proves(t, "C-030", "C-031", "C-035", "C-061", "C-063")
 	const calls = 5_000
 	for seed := range uint64(calls) {
 		c := newRandomCall(seed)
@@ -29,12 +30,18 @@ type randomCall struct {
 	log       []string
 	onFailure FailureHandling
 
-	flying    *ChargeRequest // with the server
-	last      *ChargeRequest // the last one sent
-	used      time.Duration  // in all requests, each counted once
-	allowed   time.Duration  // talk time the server has granted
-	open      bool           // a grant was given, and no answer has ended the session
-	metered   bool           // every answer so far put the call under a quota
+	flying    *ChargeRequest           // with the server
+	last      *ChargeRequest           // the last one sent
+	used      time.Duration            // in all requests, each counted once
+	allowed   time.Duration            // talk time the server has granted
+	open      bool                     // a grant was given, and no answer has ended the session
+	metered   bool                     // every answer so far put the call under a quota
+	asked     int                      // questions of the charging system
+	givenUp   bool                     // a report was never answered
+	promised  bool                     // a report was promised, and is not out yet
+	byGroup   map[uint32]time.Duration // the use, by rating group
+	truth     map[uint32]time.Duration // talk time, by rating group
+	group     uint32                   // of who is connected
 	connected int
 	released  int
 	record    *CallRecord
@@ -42,7 +49,10 @@ type randomCall struct {
 }
 
 func newRandomCall(seed uint64) *randomCall {
-	c := &randomCall{draw: rand.New(rand.NewPCG(seed, 0)), now: start, metered: true}
+	c := &randomCall{
+		draw: rand.New(rand.NewPCG(seed, 0)), now: start, metered: true,
+		byGroup: make(map[uint32]time.Duration), truth: make(map[uint32]time.Duration), group: RatingOnNet,
+	}
 	c.onFailure = FailureHandling(c.draw.IntN(3))
 	c.machine = newMachine("record", attempt, limits{callMax: 10 * time.Minute, setUpMax: 3 * time.Minute, requestLife: 2 * time.Minute})
 	return c
@@ -83,18 +93,46 @@ func (c *randomCall) next() {
 		return
 	}
 	c.now = c.now.Add(passed)
-	switch n := c.draw.IntN(12); {
+	switch n := c.draw.IntN(14); {
 	case n < 7 && c.flying != nil:
 		c.answer()
 	case n == 7 && c.connected > 0:
 		c.step(ringing{180})
 	case n <= 9 && c.connected > 0:
 		c.step(answered{})
+	case n == 12 && c.draw.IntN(2) == 0:
+		c.step(reauthorize{})
+	case n == 12 && c.draw.IntN(20) == 0:
+		c.step(abort{})
+	case n == 13 && c.connected > 0 && c.released == 0 && len(c.machine.changes) < changesMax:
+		c.transfer()
 	case n == 10 && c.draw.IntN(4) == 0:
 		c.step(disconnect{by: PartyCalled})
 	case n == 11 && c.draw.IntN(8) == 0:
 		c.step(disconnect{by: PartyCaller})
 	}
+}
+
+// transfer connects the caller to somebody else. In this test every one of them is at
+// another price when the class is.
+func (c *randomCall) transfer() {
+	class := []CallClass{OnNet, OffNet, International}[c.draw.IntN(3)]
+	c.account()
+	c.group = class.RatingGroup()
+	c.step(connectedTo{party{E164(fmt.Sprint("86100000000", c.draw.IntN(10))), class, c.group}})
+}
+
+// account adds the talk time since the last change to the group's, in the seconds
+// that a report at this moment would name.
+func (c *randomCall) account() {
+	if c.machine.answeredAt.IsZero() || c.released > 0 {
+		return
+	}
+	total := time.Duration(0)
+	for _, d := range c.truth {
+		total += d
+	}
+	c.truth[c.group] += wholeSeconds(c.now.Sub(c.machine.answeredAt)) - total
 }
 
 // answer has the server answer the request in flight, or not.
@@ -110,7 +148,11 @@ func (c *randomCall) answer() {
 			ValidFor:  time.Duration(c.draw.IntN(2)*30) * time.Second,
 			Final:     c.draw.IntN(5) == 0,
 		}
+		if c.draw.IntN(4) == 0 {
+			a.Grant.SwitchAt = c.now.Add(time.Duration(c.draw.IntN(60)) * time.Second)
+		}
 	case n < 17:
+		c.givenUp = true
 		a.Result, a.SessionOpen = ChargeUnreachable, r.Type != ChargeInitial || c.draw.IntN(2) == 0
 	default:
 		a.Result = []ChargeResult{ChargeFree, ChargeRefused, ChargeNoCredit, ChargeFailed}[c.draw.IntN(4)]
@@ -148,9 +190,19 @@ func (c *randomCall) note(a action) {
 		c.connected++
 		c.must(c.connected == 1 && c.released == 0, "connected twice, or after the release")
 	case releaseLeg:
+		c.account()
 		c.released++
 		c.must(c.released == 1, "released twice")
+	case answerReauth:
+		c.asked++
+		c.must(!c.promised, "two promises of one report")
+		c.promised = a.Reauthorization == ReauthWillReport
+		c.must(!c.promised || c.flying == nil, "a report is promised beside one in flight (C-071)")
+	case answerAbort:
+		c.asked++
 	case sendRequest:
+		c.must(!c.promised || a.Report == ReportForced, "the promised report is another one (C-070)")
+		c.promised = false
 		c.sent(a.ChargeRequest)
 	case finish:
 		c.must(c.record == nil, "two records")
@@ -173,7 +225,10 @@ func (c *randomCall) sent(r ChargeRequest) {
 	}
 	if !r.Repeat {
 		c.used += r.Used
+		c.byGroup[r.RatingGroup] += r.Used
 	}
+	c.must(r.UsedAfter >= 0 && r.UsedAfter <= r.Used && (r.Split || r.UsedAfter == 0), "use after the tariff switch out of bounds (C-033)")
+	c.must(r.WantMore == (r.Type != ChargeTerminate && (c.released == 0 || r.Repeat && c.last.WantMore)), "quota wanted when none is, or none when it is (C-036)")
 	c.must(r.Used%time.Second == 0 && r.Used >= 0, "usage is not in whole seconds")
 	c.flying, c.last = &r, &r
 }
@@ -184,7 +239,11 @@ func (c *randomCall) verdict() string {
 		return "the call never ends"
 	}
 	c.must(c.released == 1, "not released")
+	c.must(!c.promised, "a promised report never went out (C-070)")
 	terminated := c.last.Type == ChargeTerminate
+	for group, talked := range c.truth {
+		c.must(!terminated || c.givenUp || c.byGroup[group] == talked, fmt.Sprintf("reported %v of %v of group %d (C-064)", c.byGroup[group], talked, group))
+	}
 	c.must(terminated || !c.open, "the server's session is left open (C-063)")
 	if terminated {
 		c.must(c.used == wholeSeconds(c.record.Talked), fmt.Sprintf("reported %v of %v (C-035, C-061)", c.used, c.record.Talked))

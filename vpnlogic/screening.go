@@ -49,8 +49,9 @@ type Route struct {
 	Called       E164
 	Destination  Destination
 	RatingGroup  uint32
-	Prepaid      bool // the call is charged on Payer's account
-	Payer        E164
+	Prepaid      bool   // the call is charged on the payer's account
+	Payer        E164   // the line that pays; "" when PayerAccount does
+	PayerAccount string // the group's account, when the group pays
 }
 
 // Screen authenticates the caller's membership, translates what was dialled
@@ -90,8 +91,26 @@ func (d *Directory) Screen(a Attempt, now time.Time) (Route, *Cause) {
 	if cause := permit(caller, t, now); cause != nil {
 		return r, cause
 	}
-	r.Prepaid, r.Payer = caller.Prepaid, caller.Number
+	r.charge(caller)
 	return r, nil
+}
+
+// charge names the payer: the group for all its members, or the member who has
+// the prepaid service (conformance C-092).
+func (r *Route) charge(caller *member) {
+	if caller.group.Payer == PayerGroup {
+		r.Prepaid, r.PayerAccount = true, caller.group.ID
+		return
+	}
+	r.Prepaid, r.Payer = caller.Prepaid, caller.Number
+}
+
+// payer is who pays, for the call record.
+func (r *Route) payer() Payer {
+	if r.PayerAccount != "" {
+		return PayerGroup
+	}
+	return PayerMember
 }
 
 func refuse(reason string) *Cause {

@@ -205,6 +205,25 @@ func TestScreenPayer(t *testing.T) {
 			t.Errorf("%s: prepaid %v, payer %s, cause %v", calling, r.Prepaid, r.Payer, cause)
 		}
 	}
+	paying := beijing
+	paying.Payer = PayerGroup
+	corporate, err := NewDirectory([]Group{paying, shanghai, shop}, people, emergencyNumbers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for calling, want := range map[string]Route{
+		"+8613800000001": {Prepaid: true, PayerAccount: "7001"},
+		"+8613800000002": {Prepaid: true, PayerAccount: "7001"}, // without a prepaid service of his own
+		"+8613900010001": {Payer: "8613900010001"},              // a colleague whose group does not pay
+	} {
+		r, cause := corporate.Screen(Attempt{Calling: calling, Dialled: "+8613800000070"}, noon)
+		if cause != nil || r.Prepaid != want.Prepaid || r.Payer != want.Payer || r.PayerAccount != want.PayerAccount {
+			t.Errorf("%s: prepaid %v, payer %q, account %q, cause %v", calling, r.Prepaid, r.Payer, r.PayerAccount, cause)
+		}
+	}
+	if r, _ := corporate.Screen(Attempt{Calling: "+8613800000001", Dialled: "112"}, noon); r.Prepaid || r.PayerAccount != "" {
+		t.Errorf("an emergency call is charged to the group: %+v", r)
+	}
 	r, _ := d.Screen(Attempt{Calling: "+8613800000001", Dialled: "112"}, noon)
 	if r.Prepaid || r.Payer != "" || r.RatingGroup != 0 || r.Destination.Emergency != "112" {
 		t.Errorf("an emergency call is charged: %+v", r)
@@ -252,6 +271,7 @@ func TestNewDirectoryFaults(t *testing.T) {
 		{ID: "f", CountryCode: "86", Customer: "x", SiteCode: "1"},
 		{ID: "g", CountryCode: "86", Rules: []Rule{{Prefix: "20", Last: "10"}}},
 		{ID: "h", CountryCode: "86", EscapeCode: "*9"},
+		{ID: "i", CountryCode: "86", Payer: "boss"},
 	}
 	members := []Member{
 		{Number: "8613800000001", Group: "a", Short: "6001"},
@@ -269,7 +289,7 @@ func TestNewDirectoryFaults(t *testing.T) {
 	}
 	for _, want := range []string{
 		`emergency number "1-1-0"`, `group "a": id stands twice`, `country code "999"`, `group "c": escape_required`,
-		`"Mars/Olympus"`, `same site code 1`, `list entry 1: range 20–10`, `escape code "*9"`,
+		`"Mars/Olympus"`, `same site code 1`, `list entry 1: range 20–10`, `escape code "*9"`, `payer "boss": want member or group`,
 		`8613800000001: number stands twice`, `8613800000002: short number 6001 of group "a" is taken`,
 		`short number "601": group "a" uses 4 digits`, `short number 9112 would hide an emergency number`,
 		`8613800000005: no group "nowhere"`, `member +8613800000006: number`, `has no profile "none"`,

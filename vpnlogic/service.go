@@ -76,11 +76,12 @@ type Service struct {
 	metrics *metrics
 	records *recordWriter
 
-	mu      sync.Mutex
-	calls   map[*Call]struct{}
-	charged map[trigger]*Call // calls under credit control, by their triggers
-	closing bool
-	drained chan struct{} // closed when closing and no call is left
+	mu       sync.Mutex
+	calls    map[*Call]struct{}
+	charged  map[trigger]*Call // calls under credit control, by their triggers
+	sessions map[string]*Call  // the same by Session-Id
+	closing  bool
+	drained  chan struct{} // closed when closing and no call is left
 }
 
 // trigger identifies a call to the guard against a second prepaid service: the
@@ -91,11 +92,12 @@ type trigger struct{ id, calling string }
 func NewService(config ServiceConfig) *Service {
 	config = config.withDefaults()
 	s := &Service{
-		config:  config,
-		metrics: newMetrics(),
-		calls:   make(map[*Call]struct{}),
-		charged: make(map[trigger]*Call),
-		drained: make(chan struct{}),
+		config:   config,
+		metrics:  newMetrics(),
+		calls:    make(map[*Call]struct{}),
+		charged:  make(map[trigger]*Call),
+		sessions: make(map[string]*Call),
+		drained:  make(chan struct{}),
 	}
 	s.records = newRecordWriter(config.Recorder, config.RecordsMax, config.Logger, s.metrics)
 	return s
@@ -137,8 +139,34 @@ func (s *Service) admit(c *Call) *Cause {
 	return nil
 }
 
-// leave takes a finished call out.
+// newSession draws the call's Session-Id, under which the charging system may ask
+// for the call from now on.
+func (s *Service) newSession(c *Call) string {
+	id := s.config.Charger.NewSession(c.ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[id], c.session = c, id
+	return id
+}
+
+// leave takes a finished call out, and answers what the charging system asked too
+// late.
 func (s *Service) leave(c *Call) {
+	s.remove(c)
+	for _, e := range c.held {
+		unheard(e.event)
+	}
+	for {
+		select {
+		case e := <-c.events:
+			unheard(e.event)
+		default:
+			return
+		}
+	}
+}
+
+func (s *Service) remove(c *Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range c.triggers() {
@@ -146,6 +174,7 @@ func (s *Service) leave(c *Call) {
 			delete(s.charged, t)
 		}
 	}
+	delete(s.sessions, c.session)
 	delete(s.calls, c)
 	if s.closing && len(s.calls) == 0 {
 		close(s.drained)
@@ -212,6 +241,8 @@ func sanitise(a Attempt) Attempt {
 	a.ICID = printable(a.ICID)
 	a.Calling = printable(a.Calling)
 	a.Dialled = printable(a.Dialled)
+	a.OrigIOI = printable(a.OrigIOI)
+	a.TermIOI = printable(a.TermIOI)
 	if a.At.IsZero() {
 		a.At = time.Now()
 	}

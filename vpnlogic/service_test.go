@@ -15,6 +15,7 @@ import (
 // TestServicePrepaidCall C-051 C-061: a call through the running service, with
 // its ladder.
 func TestServicePrepaidCall(t *testing.T) {
+	proves(t, "C-050", "C-051", "C-023")
 	onStage(t, ServiceConfig{}, &fakeCharger{answer: granting(60*time.Second, time.Hour)}, func(s *stage) {
 		call, leg := s.begin(prepaidAttempt)
 		if len(leg.log().connected) != 1 || leg.log().connected[0] != (Destination{Called: "8613800000002", CallerID: "6001", Display: "An", OnNet: true, Charged: true}) {
@@ -61,6 +62,7 @@ gygate > gygate: call record: normal
 // TestServiceCutOff C-055: the last units end the call at most 200 ms early and
 // never late, a hundred times.
 func TestServiceCutOff(t *testing.T) {
+	proves(t, "C-055", "C-021")
 	for range 100 {
 		onStage(t, ServiceConfig{}, &fakeCharger{answer: granting(60*time.Second, 20*time.Second)}, func(s *stage) {
 			call, leg := s.begin(prepaidAttempt)
@@ -80,6 +82,7 @@ func TestServiceCutOff(t *testing.T) {
 
 // TestServiceNoAlertBeforeAnswer C-001: nothing goes out before CCA-I.
 func TestServiceNoAlertBeforeAnswer(t *testing.T) {
+	proves(t, "C-001", "C-012")
 	onStage(t, ServiceConfig{}, &fakeCharger{answer: granting(60*time.Second, time.Hour), after: 3 * time.Second}, func(s *stage) {
 		call, leg := s.begin(prepaidAttempt)
 		time.Sleep(2999 * time.Millisecond)

@@ -5,18 +5,27 @@ import "time"
 // This file is what happens when charging does not answer, and what is left
 // to charge when the call is over.
 
+// sendFailureMax tells a request that found no way out, which shows at once, from
+// one that was sent and waited for Tx in vain. Only the latter ends a call under
+// TERMINATE before its quota does: a connection that is being restored costs
+// nobody a call.
+const sendFailureMax = time.Second
+
 // onUnreachable: no answer within Tx, or no peer took the request.
 //
 //	PendingI × nothing sent, CONTINUE    → Idle: serve uncontrolled (C-007)
 //	PendingI × Tx, not TERMINATE         → PendingI: connect, ask again (C-008)
 //	PendingI × else                      → release; a CCR-T if the request was sent (C-008)
-//	PendingU × any                       → PendingU: ask again; the quota's end decides (C-027, C-054)
+//	PendingU × Tx, TERMINATE             → release (C-027)
+//	PendingU × else                      → PendingU: ask again; the quota's end decides (C-027, C-054)
 //	any × call over                      → see retrySettling
 func (m *machine) onUnreachable(now time.Time, a ChargeAnswer) {
 	c := &m.credit
 	switch {
 	case m.at == exception:
 		m.retrySettling(now, a.SessionOpen)
+	case c.state == pendingU && a.OnFailure == FailTerminate && now.Sub(c.sentAt) > sendFailureMax:
+		m.release(now, byCharging, CauseOf(ReasonUnreachable))
 	case c.state == pendingU || m.at != authorizeCallSetup:
 		m.retryInCall(now)
 	case !a.SessionOpen && a.OnFailure == FailContinue:
@@ -64,9 +73,17 @@ func (m *machine) onLifeOver(now time.Time) {
 func (m *machine) settle(now time.Time) {
 	switch m.credit.state {
 	case open:
-		m.sendTerminate()
+		m.sendLast(now)
 	case pendingI, pendingU:
-		m.repeat()
+		m.repeat(now)
+	}
+}
+
+// sendLast sends what is left to report of a call that is over: a change of price
+// first that still waits, then the CCR-T.
+func (m *machine) sendLast(now time.Time) {
+	if !m.nextChange(now) {
+		m.sendTerminate(now)
 	}
 }
 
@@ -87,16 +104,17 @@ func (m *machine) retrySettling(now time.Time, sent bool) {
 		m.timers.repeat = now.Add(settlePauses[c.failures])
 		c.failures++
 	case c.known || sent:
-		m.sendTerminate()
+		m.applyChanges()
+		m.sendTerminate(now)
 	default:
 		c.state = idle
 	}
 }
 
 // hurryUp cuts the pause of a settling request short: the gateway stops.
-func (m *machine) hurryUp() {
+func (m *machine) hurryUp(now time.Time) {
 	if m.credit.hurry && !m.timers.repeat.IsZero() {
 		m.timers.repeat = time.Time{}
-		m.repeat()
+		m.repeat(now)
 	}
 }

@@ -62,7 +62,7 @@ func (m *machine) onTick(now time.Time) {
 	case &m.timers.life:
 		m.onLifeOver(now)
 	case &m.timers.repeat:
-		m.repeat()
+		m.repeat(now)
 	case &m.timers.validity:
 		m.sendUpdate(now, ReportValidityTime)
 	case &m.timers.ask:

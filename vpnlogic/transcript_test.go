@@ -19,7 +19,8 @@ var start = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 // TestTranscript runs the call machine through each file of testdata/calls. A
 // file is a row of blocks: an input line ("12s ringing"; "tick" steps to the
 // next deadline), "----", what the machine does and where it then stands, and
-// an empty line. Lines that begin with # explain.
+// an empty line. Lines that begin with # explain; "# proves C-027" names the rows
+// of the conformance table that the transcript shows.
 func TestTranscript(t *testing.T) {
 	files, err := filepath.Glob("testdata/calls/*.txt")
 	if err != nil || len(files) == 0 {
@@ -30,6 +31,11 @@ func TestTranscript(t *testing.T) {
 			want, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(want)) {
+				if rows, ok := strings.CutPrefix(line, "# proves "); ok {
+					proves(t, strings.Fields(rows)...)
+				}
 			}
 			got := replay(t, string(want))
 			if *update {
@@ -42,6 +48,13 @@ func TestTranscript(t *testing.T) {
 				t.Errorf("%s differs; run with -update and read the difference\n--- got\n%s", file, got)
 			}
 		})
+	}
+}
+
+// proves names rows of the conformance table that a test shows.
+func proves(t testing.TB, rows ...string) {
+	for _, row := range rows {
+		t.Attr("proves", row)
 	}
 }
 
@@ -142,6 +155,20 @@ func eventOf(t *testing.T, line, name string, words []string) event {
 		return disconnect{by: byService, cause: CauseOf(ReasonShutdown), hurry: true}
 	case "charged":
 		return charged{answerOf(t, line, words)}
+	case "connected":
+		class := CallClass(strings.Join(words[1:], " "))
+		return connectedTo{party{E164(words[0]), class, class.RatingGroup()}}
+	case "operator":
+		return operator{words[0]}
+	case "reauthorize":
+		if len(words) == 0 {
+			return reauthorize{}
+		}
+		group, _ := strconv.ParseUint(words[0], 10, 32)
+		only := uint32(group)
+		return reauthorize{group: &only}
+	case "abort":
+		return abort{}
 	}
 	t.Fatalf("%q: no such event", line)
 	return nil
@@ -158,6 +185,9 @@ func screenedBy(words []string) event {
 	switch words[0] {
 	case "prepaid":
 		route.Prepaid = true
+		return screenOK{route: route, session: "vpn;1;1", charging: ChargingPrepaid}
+	case "corporate":
+		route.Prepaid, route.Payer, route.PayerAccount = true, "", "7001"
 		return screenOK{route: route, session: "vpn;1;1", charging: ChargingPrepaid}
 	case "emergency":
 		return screenOK{route: Route{Class: Emergency, Destination: Destination{Emergency: "112"}}, charging: ChargingEmergency}
@@ -182,6 +212,8 @@ func answerOf(t *testing.T, line string, words []string) ChargeAnswer {
 			a.Grant.ValidFor = seconds()
 		case "final":
 			a.Grant.Final = true
+		case "switch":
+			a.Grant.SwitchAt = start.Add(seconds())
 		case "free":
 			a.Result, a.Code = ChargeFree, 4011
 		case "refused":
@@ -219,6 +251,10 @@ func (r *replayer) action(a action) string {
 		return fmt.Sprintf("release %s\n", a.Cause)
 	case sendRequest:
 		return requestLine(a.ChargeRequest)
+	case answerReauth:
+		return fmt.Sprintf("RAA %s\n", a.Reauthorization)
+	case answerAbort:
+		return fmt.Sprintf("ASA %s\n", a.Abortion)
 	case finish:
 		return recordLine(a.CallRecord)
 	}
@@ -229,6 +265,15 @@ func requestLine(c ChargeRequest) string {
 	line := fmt.Sprintf("CCR-%s #%d at %v", c.Type, c.Number, c.At.Sub(start))
 	if c.Type != ChargeInitial {
 		line += fmt.Sprintf(" used %v", c.Used)
+	}
+	if c.Split {
+		line += fmt.Sprintf(", %v of it after the switch", c.UsedAfter)
+	}
+	if c.RatingGroup != RatingOnNet || c.Wanted != 0 {
+		line += fmt.Sprintf(", group %d", c.RatingGroup)
+	}
+	if c.Wanted != 0 {
+		line += fmt.Sprintf(" → %d", c.Wanted)
 	}
 	if c.WantMore {
 		line += ", wants more"
@@ -242,6 +287,15 @@ func requestLine(c ChargeRequest) string {
 	if c.Type == ChargeTerminate {
 		line += ", " + c.Cause.Reason
 	}
+	if c.Call.Connected != "" {
+		line += fmt.Sprintf(", connected to %s, %s", c.Call.Connected, c.Call.Class)
+	}
+	if c.PayerAccount != "" {
+		line += fmt.Sprintf(", account %s pays for %s%s", c.PayerAccount, c.Call.Member, c.Payer)
+	}
+	if c.Call.TermIOI != "" {
+		line += ", at " + c.Call.TermIOI
+	}
 	if c.Call.SIPStatus != 0 {
 		line += fmt.Sprintf(", set-up ended by %d", c.Call.SIPStatus)
 	}
@@ -253,6 +307,12 @@ func recordLine(c CallRecord) string {
 		c.Reason, c.Charging, c.Talked, c.Reported, c.ReleasedBy, c.Status, c.Cause)
 	if c.Cost != "" {
 		line += ", cost " + c.Cost
+	}
+	if c.Connected != "" {
+		line += ", connected to " + c.Connected
+	}
+	if c.Payer == PayerGroup {
+		line += ", the group pays"
 	}
 	return line + "\n"
 }

@@ -202,11 +202,11 @@ func checkMembers(ctx context.Context, tx pgx.Tx, g vpnlogic.Group) error {
 const (
 	insertGroup = `
 		insert into vpn_group (id, name, customer, site_code, country_code, area_code, escape_code,
-			short_digits, escape_required, forced_on_net, exclusions, time_zone)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`
+			short_digits, escape_required, forced_on_net, exclusions, time_zone, payer)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
 	updateGroup = `
 		update vpn_group set name = $2, customer = $3, site_code = $4, country_code = $5, area_code = $6,
-			escape_code = $7, short_digits = $8, escape_required = $9, forced_on_net = $10, exclusions = $11, time_zone = $12
+			escape_code = $7, short_digits = $8, escape_required = $9, forced_on_net = $10, exclusions = $11, time_zone = $12, payer = $13
 		where id = $1`
 	insertMember = `
 		insert into member (number, group_id, short_number, display, prepaid, profile,
@@ -223,8 +223,12 @@ func groupArgs(g vpnlogic.Group) []any {
 	if exclusions == nil {
 		exclusions = []string{}
 	}
+	payer := g.Payer
+	if payer == "" {
+		payer = vpnlogic.PayerMember
+	}
 	return []any{g.ID, g.Name, g.Customer, g.SiteCode, g.CountryCode, g.AreaCode, g.EscapeCode,
-		g.ShortDigits, g.EscapeRequired, g.ForcedOnNet, exclusions, g.TimeZone}
+		g.ShortDigits, g.EscapeRequired, g.ForcedOnNet, exclusions, g.TimeZone, payer}
 }
 
 func memberArgs(m vpnlogic.Member) []any {

@@ -53,10 +53,10 @@ func (r *ImportReport) fault(line int, err error) {
 // ImportGroups reads groups as CSV with a header line. Columns: id and
 // country_code; optionally name, customer, site_code, area_code, escape_code,
 // short_digits, escape_required, forced_on_net, exclusions (space between),
-// time_zone.
+// time_zone, payer (member or group; empty: member).
 func (a *Admin) ImportGroups(ctx context.Context, r io.Reader, o ImportOptions) (ImportReport, error) {
 	t, err := newTable(r, []string{"id", "country_code"}, []string{"name", "customer", "site_code", "area_code",
-		"escape_code", "short_digits", "escape_required", "forced_on_net", "exclusions", "time_zone"})
+		"escape_code", "short_digits", "escape_required", "forced_on_net", "exclusions", "time_zone", "payer"})
 	if err != nil {
 		return ImportReport{}, err
 	}
@@ -69,6 +69,7 @@ func parseGroup(l *line) (vpnlogic.Group, error) {
 		CountryCode: l.text("country_code"), AreaCode: l.text("area_code"), EscapeCode: l.text("escape_code"),
 		ShortDigits: l.number("short_digits"), EscapeRequired: l.flag("escape_required"),
 		ForcedOnNet: l.flag("forced_on_net"), Exclusions: strings.Fields(l.text("exclusions")), TimeZone: l.text("time_zone"),
+		Payer: vpnlogic.Payer(strings.ToLower(l.text("payer"))),
 	}
 	return g, errors.Join(l.err(), g.Check())
 }

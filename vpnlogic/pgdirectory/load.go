@@ -61,7 +61,7 @@ func readEmergency(ctx context.Context, tx pgx.Tx) ([]string, error) {
 
 const selectGroups = `
 	select id, name, customer, site_code, country_code, area_code, escape_code,
-	       short_digits, escape_required, forced_on_net, exclusions, time_zone
+	       short_digits, escape_required, forced_on_net, exclusions, time_zone, payer
 	from vpn_group order by id`
 
 // readGroups reads all groups with their profiles and lists.
@@ -95,7 +95,7 @@ func readGroups(ctx context.Context, tx pgx.Tx) ([]vpnlogic.Group, error) {
 
 func scanGroup(row pgx.CollectableRow) (g vpnlogic.Group, err error) {
 	err = row.Scan(&g.ID, &g.Name, &g.Customer, &g.SiteCode, &g.CountryCode, &g.AreaCode, &g.EscapeCode,
-		&g.ShortDigits, &g.EscapeRequired, &g.ForcedOnNet, &g.Exclusions, &g.TimeZone)
+		&g.ShortDigits, &g.EscapeRequired, &g.ForcedOnNet, &g.Exclusions, &g.TimeZone, &g.Payer)
 	return g, err
 }
 

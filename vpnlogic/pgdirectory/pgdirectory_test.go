@@ -36,7 +36,7 @@ func testPool(t *testing.T) *pgxpool.Pool {
 var fullGroup = vpnlogic.Group{
 	ID: "7001", Name: "Head office", Customer: "acme", SiteCode: "81", CountryCode: "86", AreaCode: "10",
 	EscapeCode: "9", ShortDigits: 4, EscapeRequired: true, ForcedOnNet: true,
-	Exclusions: []string{"8613700", "8613800"}, TimeZone: "Asia/Shanghai",
+	Exclusions: []string{"8613700", "8613800"}, TimeZone: "Asia/Shanghai", Payer: vpnlogic.PayerGroup,
 	Rules: []vpnlogic.Rule{
 		{Prefix: "8690"},
 		{Allow: true, Class: vpnlogic.International, Prefix: "49"},
@@ -252,17 +252,23 @@ func await(t *testing.T, p *Provider, holds func(*vpnlogic.Directory) bool) {
 
 func TestImport(t *testing.T) {
 	a, ctx := NewAdmin(testPool(t)), t.Context()
-	report, err := a.ImportGroups(ctx, strings.NewReader(`id,country_code,short_digits,forced_on_net,exclusions,escape_code
-7001,86,4,yes,8613700 8613800,9
-7002,999,,,,
-7003,86,four,,,
-7001,86,,,,
-7004,49,,maybe,,
+	report, err := a.ImportGroups(ctx, strings.NewReader(`id,country_code,short_digits,forced_on_net,exclusions,escape_code,payer
+7001,86,4,yes,8613700 8613800,9,Group
+7002,999,,,,,
+7003,86,four,,,,
+7001,86,,,,,
+7004,49,,maybe,,,
+7005,49,,,,,boss
+7006,49,,,,,
 `), ImportOptions{})
-	if err != nil || report.Imported != 1 || report.Lines != 5 {
+	if err != nil || report.Imported != 2 || report.Lines != 7 {
 		t.Fatalf("report %+v, %v", report, err)
 	}
-	wantFaults(t, report, map[int]string{3: `country code "999"`, 4: `short_digits "four"`, 5: "is taken", 6: `forced_on_net "maybe"`})
+	wantFaults(t, report, map[int]string{3: `country code "999"`, 4: `short_digits "four"`, 5: "is taken", 6: `forced_on_net "maybe"`, 7: `payer "boss"`})
+	groups, err := a.Groups(ctx)
+	if err != nil || len(groups) != 2 || groups[0].Payer != vpnlogic.PayerGroup || groups[1].Payer != vpnlogic.PayerMember {
+		t.Errorf("payers of %+v, %v", groups, err)
+	}
 
 	file := `number,group,short_number,prepaid,display
 +8613800000001,7001,6001,true,"An, the ""boss"""
@@ -374,6 +380,7 @@ func TestRecorder(t *testing.T) {
 		SetupAt: at, AnsweredAt: at.Add(12 * time.Second), ReleasedAt: at.Add(104 * time.Second),
 		Talked: 92 * time.Second, Reported: 92 * time.Second, Cost: "0.92", Currency: 156,
 		Cause: 16, Status: 200, Reason: "normal", ReleasedBy: "caller", TraceID: "0af7651916cd43dd8448eb211c80319c",
+		Connected: "862155551234", Payer: vpnlogic.PayerGroup,
 	}
 	bare := vpnlogic.CallRecord{ID: "b", CallID: "call-2", Calling: "+49", Charging: vpnlogic.ChargingNone,
 		SetupAt: at.Add(time.Hour), ReleasedAt: at.Add(time.Hour), Reason: "vpn.not_a_member", Status: 403, Cause: 87}

@@ -30,8 +30,9 @@ func NewRecorder(pool *pgxpool.Pool) *Recorder { return &Recorder{pool: pool} }
 
 const insertRecord = `
 	insert into call_record (id, call_id, icid, session, group_id, member, calling, dialled, called, class, charging,
-		setup_at, answered_at, released_at, talked_ms, reported_s, cost, currency, cause, status, reason, released_by, trace_id)
-	values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+		setup_at, answered_at, released_at, talked_ms, reported_s, cost, currency, cause, status, reason, released_by, trace_id,
+		connected, payer)
+	values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 	on conflict (id) do nothing`
 
 // Record writes one record, once however often it is called for it.
@@ -41,7 +42,7 @@ func (r *Recorder) Record(ctx context.Context, c vpnlogic.CallRecord) error {
 	_, err := r.pool.Exec(ctx, insertRecord, c.ID, c.CallID, c.ICID, c.Session, c.Group, c.Member,
 		c.Calling, c.Dialled, c.Called, c.Class, c.Charging,
 		c.SetupAt, whenSet(c.AnsweredAt), c.ReleasedAt, c.Talked.Milliseconds(), int64(c.Reported/time.Second),
-		c.Cost, int64(c.Currency), c.Cause, c.Status, c.Reason, c.ReleasedBy, c.TraceID)
+		c.Cost, int64(c.Currency), c.Cause, c.Status, c.Reason, c.ReleasedBy, c.TraceID, c.Connected, c.Payer)
 	if err == nil {
 		return nil
 	}
@@ -77,7 +78,8 @@ type Filter struct {
 
 const selectRecords = `
 	select id, call_id, icid, session, group_id, member, calling, dialled, called, class, charging,
-	       setup_at, answered_at, released_at, talked_ms, reported_s, cost, currency, cause, status, reason, released_by, trace_id
+	       setup_at, answered_at, released_at, talked_ms, reported_s, cost, currency, cause, status, reason, released_by, trace_id,
+	       connected, payer
 	from call_record
 	where ($1::timestamptz is null or setup_at >= $1) and ($2::timestamptz is null or setup_at < $2)
 	  and ($3 = '' or group_id = $3) and ($4 = '' or calling = $4 or called = $4)
@@ -103,7 +105,8 @@ func scanRecord(row pgx.CollectableRow) (c vpnlogic.CallRecord, err error) {
 	var talked, reported, currency int64
 	err = row.Scan(&c.ID, &c.CallID, &c.ICID, &c.Session, &c.Group, &c.Member, &c.Calling, &c.Dialled, &c.Called,
 		&c.Class, &c.Charging, &c.SetupAt, &answered, &c.ReleasedAt, &talked, &reported,
-		&c.Cost, &currency, &c.Cause, &c.Status, &c.Reason, &c.ReleasedBy, &c.TraceID)
+		&c.Cost, &currency, &c.Cause, &c.Status, &c.Reason, &c.ReleasedBy, &c.TraceID,
+		&c.Connected, &c.Payer)
 	if answered != nil {
 		c.AnsweredAt = *answered
 	}

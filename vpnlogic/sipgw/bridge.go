@@ -50,6 +50,9 @@ type bridge struct {
 	pending int    // client transactions that still run
 	infos   int    // of those, INFO requests passed through
 	gaveUp  bool   // a dropped INVITE never got its final response
+
+	connectedTo string // the number the called side asserted last
+	calledFrom  string // the number of its last From
 }
 
 func newBridge(g *Gateway, in *incoming) *bridge {

@@ -21,7 +21,10 @@ type calls interface {
 // the service wants done about an event comes back through the Leg.
 type call interface {
 	Ringing(at time.Time, status int)
+	Answering() bool
+	AnsweredBy(at time.Time, ioi string)
 	Answered(at time.Time)
+	Connected(at time.Time, number string)
 	Failed(at time.Time, cause vpnlogic.Cause)
 	Cancelled(at time.Time)
 	HungUp(at time.Time, by vpnlogic.Party)

@@ -46,6 +46,7 @@ type dialog struct {
 	session  session
 	ack      *sip.Request // the last ACK we sent
 	sdp      []byte       // the last session description sent to the peer
+	trusted  bool         // what the peer asserts is believed, if it comes from a trusted source
 	answered bool         // a 2xx made it a full dialog
 	over     bool         // BYE was sent or came
 }
@@ -76,7 +77,7 @@ func acceptDialog(b *bridge, req *sip.Request) *dialog {
 func offerDialog(b *bridge, w way, from sip.FromHeader) *dialog {
 	d := &dialog{
 		bridge: b, party: vpnlogic.PartyCalled, callID: sip.GenerateTagN(callIDLength), localTag: sip.GenerateTagN(tagLength),
-		local: from, target: w.target, route: w.route, transport: w.transport,
+		local: from, target: w.target, route: w.route, transport: w.transport, trusted: !w.contact,
 	}
 	d.local.Params.Add("tag", d.localTag)
 	d.remote = sip.ToHeader{Address: *w.target.Clone()}

@@ -9,6 +9,10 @@
 // are each leg's own. Each call is one bridge, whose goroutine owns the state
 // of both legs and writes all that the call sends.
 //
+// Who is connected may change in mid-call. A called side inside the trust domain
+// tells it by P-Asserted-Identity or a changed From, in its answer, a re-INVITE or an
+// UPDATE; the service then asks for quota at the new price.
+//
 // A call that is charged must end when its phones are gone: both legs run
 // under session timers (RFC 4028), refreshed by the gateway wherever the peer
 // leaves it the choice, and a 200 that is never acknowledged ends the call.

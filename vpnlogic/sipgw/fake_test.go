@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,14 +57,20 @@ type event struct {
 // fakeCall notes the events; like the real one it has a failed call released.
 type fakeCall struct {
 	vpnlogic.Leg
-	attempt vpnlogic.Attempt
-	events  chan event
+	attempt   vpnlogic.Attempt
+	events    chan event
+	releasing atomic.Bool
 }
 
 func (c *fakeCall) Ringing(at time.Time, status int) {
 	c.events <- event{fmt.Sprintf("ringing %d", status), at}
 }
-func (c *fakeCall) Answered(at time.Time) { c.events <- event{"answered", at} }
+func (c *fakeCall) Answering() bool                     { return !c.releasing.Load() }
+func (c *fakeCall) AnsweredBy(at time.Time, ioi string) { c.events <- event{"answered by " + ioi, at} }
+func (c *fakeCall) Answered(at time.Time)               { c.events <- event{"answered", at} }
+func (c *fakeCall) Connected(at time.Time, number string) {
+	c.events <- event{"connected to " + number, at}
+}
 func (c *fakeCall) Failed(at time.Time, cause vpnlogic.Cause) {
 	c.events <- event{"failed " + cause.Reason, at}
 	c.Release(cause)

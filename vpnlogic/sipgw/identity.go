@@ -26,22 +26,32 @@ const identifierMax = 255
 func attemptOf(req *sip.Request, at time.Time) vpnlogic.Attempt {
 	return vpnlogic.Attempt{
 		CallID:  req.CallID().Value(),
-		ICID:    icid(req),
+		ICID:    chargingVector(req, "icid-value"),
 		Calling: calling(req),
 		Dialled: numberOf(&req.Recipient),
 		At:      at,
 		Charged: headerValue(req, chargedHeader) == chargedValue,
+		Role:    roleOf(req),
+		OrigIOI: chargingVector(req, "orig-ioi"),
+		TermIOI: chargingVector(req, "term-ioi"),
 	}
 }
 
-// calling is the asserted identity (RFC 3325 §9.1): the first number that
-// P-Asserted-Identity holds, or From when the trusted sender asserts none.
-// Privacy does not hide it from the network, only from the called party.
+// calling is the asserted identity (RFC 3325 §9.1), or From when the trusted sender
+// asserts none. Privacy does not hide it from the network, only from the called
+// party.
 func calling(req *sip.Request) string {
-	asserted := req.GetHeaders("P-Asserted-Identity")
-	if len(asserted) == 0 {
+	number, asserted := assertedNumber(req)
+	if !asserted {
 		return numberOf(&req.From().Address)
 	}
+	return number
+}
+
+// assertedNumber is the first number that P-Asserted-Identity holds, "" when it holds
+// none; false when nothing is asserted.
+func assertedNumber(msg sip.Message) (string, bool) {
+	asserted := msg.GetHeaders("P-Asserted-Identity")
 	for _, h := range asserted {
 		for _, value := range splitOutsideQuotes(h.Value(), ',') {
 			var uri sip.Uri
@@ -49,11 +59,11 @@ func calling(req *sip.Request) string {
 				continue
 			}
 			if number := numberOf(&uri); number != "" {
-				return number
+				return number, true
 			}
 		}
 	}
-	return ""
+	return "", len(asserted) > 0
 }
 
 // wantsPrivacy says whether the caller's number must not reach the called
@@ -68,11 +78,12 @@ func wantsPrivacy(req *sip.Request) bool {
 	return false
 }
 
-// icid is the IMS Charging Identity of P-Charging-Vector (RFC 7315 §5.6).
-func icid(req *sip.Request) string {
-	for _, param := range splitOutsideQuotes(headerValue(req, "P-Charging-Vector"), ';') {
+// chargingVector is a parameter of P-Charging-Vector (RFC 7315 §5.6): the IMS
+// Charging Identity or an Inter-Operator-Identifier.
+func chargingVector(msg sip.Message, parameter string) string {
+	for _, param := range splitOutsideQuotes(headerValue(msg, "P-Charging-Vector"), ';') {
 		name, value, _ := strings.Cut(param, "=")
-		if strings.EqualFold(strings.TrimSpace(name), "icid-value") {
+		if strings.EqualFold(strings.TrimSpace(name), parameter) {
 			return strings.Trim(strings.TrimSpace(value), `"`)
 		}
 	}

@@ -75,7 +75,7 @@ func TestICID(t *testing.T) {
 		`icid-value="unclosed`:               "unclosed",
 		"icid-generated-at=192.0.2.1;;other": "",
 	} {
-		if got := icid(inviteWith("P-Charging-Vector", vector)); got != want {
+		if got := chargingVector(inviteWith("P-Charging-Vector", vector), "icid-value"); got != want {
 			t.Errorf("%q: %q, want %q", vector, got, want)
 		}
 	}

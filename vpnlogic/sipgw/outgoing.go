@@ -146,6 +146,9 @@ func (b *bridge) calledAnswered(res *sip.Response, at time.Time) {
 // tellCaller passes the answer on and waits for the ACK. A CANCEL that was
 // faster by a hair makes it fail: then the call was never answered.
 func (b *bridge) tellCaller(res *sip.Response, at time.Time) {
+	if !b.call.Answering() {
+		return // it is being released: the BYE follows
+	}
 	ok := b.invite.reply(sip.StatusOK)
 	b.caller.describe(ok)
 	b.caller.grantSession(b.invite.req, ok)
@@ -157,13 +160,38 @@ func (b *bridge) tellCaller(res *sip.Response, at time.Time) {
 	}
 	b.caller.sdp, b.caller.answered = slices.Clone(ok.Body()), true
 	b.phase = answered
+	if ioi := chargingVector(res, "term-ioi"); ioi != "" {
+		b.call.AnsweredBy(at, ioi)
+	}
 	b.call.Answered(at)
+	b.calledFrom = numberOf(&b.called.remote.Address)
+	b.tellConnected(b.called, res, at)
 	b.await(b.caller, b.invite, ok, func(ack *sip.Request) {
 		b.phase = active
 		if b.out.lateOffer {
 			b.acknowledge(b.called, b.out.req, ack)
 		}
 	})
+}
+
+// tellConnected tells the service who the called side says is there now: by
+// P-Asserted-Identity (RFC 3325), or by a From that differs from the one the call was
+// made to (RFC 4916). Only a peer inside the trust domain is believed.
+func (b *bridge) tellConnected(d *dialog, msg sip.Message, at time.Time) {
+	if d != b.called || !d.trusted || b.phase < answered || b.phase == ending || !b.gw.trusted(msg.Source()) {
+		return
+	}
+	number, asserted := assertedNumber(msg)
+	if req, isRequest := msg.(*sip.Request); isRequest && !asserted {
+		if number = numberOf(&req.From().Address); number == b.calledFrom {
+			return
+		}
+		b.calledFrom = number
+	}
+	if number != "" && len(number) <= identifierMax && number != b.connectedTo {
+		b.connectedTo = number
+		b.call.Connected(at, number)
+	}
 }
 
 // callerCancelled ends the set-up; the library has sent the caller his 487.

@@ -84,6 +84,9 @@ func (b *bridge) receive(d *dialog, in *incoming) {
 		in.refuse(sip.StatusBadExtension, sip.NewHeader("Unsupported", strings.Join(unsupported, ", ")))
 		return
 	}
+	if in.req.Method != sip.INFO {
+		b.tellConnected(d, in.req, time.Now())
+	}
 	switch {
 	case in.req.Method == sip.INFO:
 		b.passInfo(d, in)
@@ -157,12 +160,13 @@ func (b *bridge) passOffer(d *dialog, in *incoming) {
 	r.to.askSession(r.req, b.gw.cfg.SessionExpires)
 	pass(in.req, r.req)
 	b.relay = r
-	b.transact(r.req, func(res *sip.Response, _ time.Time) {
+	b.transact(r.req, func(res *sip.Response, at time.Time) {
 		switch {
 		case res.IsProvisional():
 			r.proceeded = true
 			b.cancelRelay(r)
 		case res.IsSuccess():
+			b.tellConnected(r.to, res, at)
 			b.offerTaken(r, res)
 		default:
 			b.offerRefused(r, res.StatusCode)
@@ -263,7 +267,7 @@ func (b *bridge) sessionDue(d *dialog) {
 		b.log.Info("sip session expired", "leg", d.party)
 		b.lost(d)
 	case b.phase != active || b.relay != nil || b.ack.waiting:
-		d.session.due.set(postponed)
+		d.session.due.set(randomWait(otherWaitMax)) // nobody was met on the wire
 	default:
 		b.refresh(d)
 	}
@@ -311,7 +315,7 @@ func (b *bridge) refreshAnswered(d *dialog, req *sip.Request, res *sip.Response)
 	case dialogGone(status):
 		b.lost(d)
 	case status == sip.StatusRequestPending:
-		d.session.due.set(postponed)
+		d.session.due.set(d.glareWait())
 	case d.updates && (status == sip.StatusMethodNotAllowed || status == sip.StatusNotImplemented):
 		d.updates = false
 		d.session.due.set(0)

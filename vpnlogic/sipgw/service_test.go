@@ -55,6 +55,7 @@ func (r recorder) Record(_ context.Context, record vpnlogic.CallRecord) error {
 // is not, 6002 is called.
 type served struct {
 	g       *Gateway
+	service *vpnlogic.Service
 	charger *charger
 	records recorder
 	called  *phone.Answerer
@@ -81,6 +82,7 @@ func serve(t *testing.T, c *charger, b phone.Behaviour) *served {
 	service := vpnlogic.NewService(vpnlogic.ServiceConfig{
 		Directory: func() *vpnlogic.Directory { return directory }, Charger: c, Recorder: s.records,
 	})
+	s.service = service
 	s.g = startGateway(t, serviceCalls{service}, func(c *Config) { c.NextHop = s.called.URI("") })
 	return s
 }
@@ -233,4 +235,49 @@ func TestServedUnansweredIsSettled(t *testing.T) {
 			t.Errorf("record %+v, charged %s", record, s.charger.types())
 		}
 	})
+}
+
+// TestServedAbort: the charging system ends a call that is on: both phones hear BYE
+// with the reason, and the last request says why.
+func TestServedAbort(t *testing.T) {
+	s := serve(t, &charger{grant: vpnlogic.Grant{Time: time.Minute}}, phone.Behaviour{})
+	d := s.dial(t, phone.DialOptions{})
+	d.expect(t, "ACK")
+	answered := make(chan vpnlogic.Abortion, 1)
+	s.service.Abort("vpn.example;1;1", func(a vpnlogic.Abortion) { answered <- a })
+	if a := <-answered; a != vpnlogic.AbortAccepted {
+		t.Errorf("answer %v", a)
+	}
+	if r := d.wait(t); r.HungUp != phone.Peer || !strings.Contains(r.Reason, vpnlogic.ReasonAborted) {
+		t.Errorf("caller saw %+v", r)
+	}
+	if end := waitCall(t, s.changes, hasEnded); end.HungUp != phone.Peer {
+		t.Errorf("called phone saw %+v", end)
+	}
+	record := s.record(t)
+	last := s.charger.asked[len(s.charger.asked)-1]
+	if s.charger.types() != "IT" || last.Cause.Reason != vpnlogic.ReasonAborted || record.ReleasedBy != "charging" {
+		t.Errorf("charged %s, cause %v, record %+v", s.charger.types(), last.Cause, record)
+	}
+}
+
+// TestServedReauthorize: a report is wanted while the phone rings: it goes out, and the
+// call goes on.
+func TestServedReauthorize(t *testing.T) {
+	s := serve(t, &charger{grant: vpnlogic.Grant{Time: time.Minute}}, phone.Behaviour{NoAnswer: true})
+	d := s.dial(t, phone.DialOptions{})
+	d.expect(t, "180")
+	answered := make(chan vpnlogic.Reauthorization, 1)
+	s.service.Reauthorize("vpn.example;1;1", nil, func(r vpnlogic.Reauthorization) { answered <- r })
+	if r := <-answered; r != vpnlogic.ReauthWillReport {
+		t.Errorf("answer %v", r)
+	}
+	d.cancel()
+	if r := d.wait(t); r.Status != 487 {
+		t.Errorf("caller saw %+v", r)
+	}
+	s.record(t)
+	if s.charger.types() != "IUT" || s.charger.asked[1].Report != vpnlogic.ReportForced || s.charger.asked[1].Used != 0 {
+		t.Errorf("charged %s, report %+v", s.charger.types(), s.charger.asked[1])
+	}
 }

@@ -1,11 +1,14 @@
 package sipgw
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"gygate/vpnlogic"
 )
 
 // Session timers, RFC 4028. The gateway sits between two dialogs, so it runs a
@@ -15,10 +18,13 @@ import (
 const (
 	sessionHeader = "Session-Expires"
 	minSEHeader   = "Min-SE"
-	// postponed is how long a refresh waits that met another transaction, ours
-	// or the peer's (491): within the span of RFC 3261 §14.1 for the side that
-	// does not own the Call-ID.
-	postponed = time.Second
+	// The spans out of which the wait after a 491 is drawn, in steps of 10 ms: the
+	// owner of the Call-ID waits longer, so that two who met do not meet again
+	// (RFC 3261 §14.1).
+	ownerWaitMin = 2100 * time.Millisecond
+	ownerWaitMax = 4 * time.Second
+	otherWaitMax = 2 * time.Second
+	waitStep     = 10 * time.Millisecond
 	// sessionMax bounds the interval a peer may talk us into, since it bounds
 	// what a lost BYE can cost.
 	sessionMax = 30 * time.Minute
@@ -139,6 +145,20 @@ func (s *session) start(interval time.Duration, refresher bool) {
 		return
 	}
 	s.due.set(interval - min(32*time.Second, interval/3))
+}
+
+// glareWait is how long a refresh waits that met a transaction of the peer (RFC 3261
+// §14.1). The Call-ID of the called leg is ours.
+func (d *dialog) glareWait() time.Duration {
+	if d.party == vpnlogic.PartyCalled {
+		return ownerWaitMin + randomWait(ownerWaitMax-ownerWaitMin)
+	}
+	return randomWait(otherWaitMax)
+}
+
+// randomWait is a random time up to most, in steps.
+func randomWait(most time.Duration) time.Duration {
+	return rand.N(most/waitStep+1) * waitStep
 }
 
 // alarm is a timer that can be waited for in a select whether it is set or not.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"gygate/vpnlogic"
 )
 
 // short session timers: two seconds is the least the header can say and still
@@ -13,8 +15,8 @@ import (
 func shortSessions(c *Config) { c.SessionExpires, c.MinSE = 2*time.Second, time.Second }
 
 func TestSessionRefreshedAndLost(t *testing.T) {
-	// Both legs' refreshes are due at once, so one is postponed by a second: half
-	// the interval must be more than that, or the two go on meeting.
+	// Both legs' refreshes are due at once, so one is postponed, by up to two
+	// seconds: with half the interval as long as that the two part soon.
 	x := newBench(t, func(c *Config) { c.SessionExpires, c.MinSE = 4*time.Second, time.Second })
 	x.connect([]string{"Allow: INVITE, ACK, BYE, CANCEL, UPDATE"}, []string{"Allow: INVITE, ACK, BYE, CANCEL"})
 
@@ -122,6 +124,44 @@ func TestSessionTooBriefForTheCalled(t *testing.T) {
 	x.b.answer(again.(*sip.Request), 486, "")
 	x.caller.readStatus(sip.INVITE, 486)
 	x.c.expect(t, "failed called.busy")
+}
+
+// TestGlareWait: RFC 3261 §14.1: the owner of the Call-ID waits 2.1 to 4 s, the other
+// side up to 2 s, both in steps of 10 ms.
+func TestGlareWait(t *testing.T) {
+	ours, theirs := &dialog{party: vpnlogic.PartyCalled}, &dialog{party: vpnlogic.PartyCaller}
+	seen := make(map[time.Duration]bool)
+	for range 10_000 {
+		owner, other := ours.glareWait(), theirs.glareWait()
+		if owner < 2100*time.Millisecond || owner > 4*time.Second || other < 0 || other > 2*time.Second {
+			t.Fatalf("waits %v and %v", owner, other)
+		}
+		if (owner+other)%(10*time.Millisecond) != 0 {
+			t.Fatalf("waits %v and %v are not in steps of 10 ms", owner, other)
+		}
+		seen[owner], seen[-other] = true, true
+	}
+	if len(seen) < 191+201-20 {
+		t.Errorf("only %d different waits of 392", len(seen))
+	}
+}
+
+// TestRefreshMeetsPeer: a refresh that is answered 491 goes out again after the wait
+// of the owner of the Call-ID.
+func TestRefreshMeetsPeer(t *testing.T) {
+	x := newBench(t, func(c *Config) { c.SessionExpires, c.MinSE = 2*time.Second, time.Second })
+	x.connect([]string{"Allow: UPDATE"}, []string{"Allow: UPDATE"})
+	_, bye := x.answering()
+	x.b.answer(x.b.readRequest(sip.UPDATE), 491, "")
+	met := time.Now()
+	x.b.answer(x.b.readRequest(sip.UPDATE), 200, "")
+	if waited := time.Since(met); waited < 2100*time.Millisecond-testT1 {
+		t.Errorf("tried again after %v", waited)
+	}
+	x.c.quiet(t)
+	x.callee.request(sip.BYE, "")
+	x.callee.readStatus(sip.BYE, 200)
+	taken(t, bye)
 }
 
 func TestReadSessionExpires(t *testing.T) {
