@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
 	"go.uber.org/goleak"
 
 	"gygate/sql"
@@ -43,6 +45,30 @@ func TestMigrateFromEmptyAndAgain(t *testing.T) {
 	again, same, err := sql.Migrate(t.Context(), dsn)
 	if err != nil || again != to || same != to {
 		t.Fatalf("again: %d to %d, %v; want %d to %d", again, same, err, to, to)
+	}
+}
+
+// A database of an earlier version keeps what it has.
+func TestMigrateFromAnEarlierVersion(t *testing.T) {
+	dsn := emptyDatabase(t)
+	conn := connect(t, dsn)
+	db := stdlib.OpenDB(*conn.Config())
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, sql.Migrations(), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, conn, "insert into orphan_usage values (gen_random_uuid(), 0, 3, 1, 's', '[]', now())")
+	if from, _, err := sql.Migrate(t.Context(), dsn); err != nil || from != 2 {
+		t.Fatalf("from %d: %v", from, err)
+	}
+	var kept int
+	err = conn.QueryRow(t.Context(), "select count(*) from orphan_usage, service_context where not mismatch and options = '{}' and name like '32%'").Scan(&kept)
+	if err != nil || kept != 4 {
+		t.Errorf("%d rows (%v), want the one report with each of the four services", kept, err)
 	}
 }
 
@@ -119,6 +145,10 @@ func TestConstraints(t *testing.T) {
 		"debit parts of two lengths":  "insert into event_debit values (7, 't', 1, now(), '{1}', '{5,6}', 5, 0, 4, 5)",
 		"journal debits less than 0":  "insert into journal values (7, 1, now(), 1, 1, 'step', null, null, 0, 1, 0, '', 0, 0, -1, 0, 0, 0, 0, 0, 0)",
 		"journal balance less than 0": "insert into journal values (7, 1, now(), 1, 1, 'step', null, null, 0, 1, 0, '', 0, 0, 0, 0, 0, 0, 0, -1, 0)",
+		"notice of no reason":         "insert into notice (bucket, session, sub, reason, raised_at, due, served_top, served_bits) values (7, gen_random_uuid(), 0, 5, now(), now(), 0, 0)",
+		"notice in no stage":          "insert into notice (bucket, session, sub, reason, raised_at, due, served_top, served_bits, stage) values (7, gen_random_uuid(), 0, 1, now(), now(), 0, 0, '')",
+		"client without a state":      "insert into client_state values ('h', 0, now())",
+		"client without a name":       "insert into client_state values ('', 1, now())",
 		"second meta row":             "insert into meta default values",
 	} {
 		t.Run(name, func(t *testing.T) {

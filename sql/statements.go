@@ -149,8 +149,8 @@ from generate_subscripts($1::smallint[], 1) n`
 
 	// InsertOrphans: the repeat of an orphaned report is not a second one.
 	InsertOrphans = `
-insert into orphan_usage (session, sub, type, number, session_id, used, at)
-select ($1::uuid[])[n], ($2::bigint[])[n], ($3::smallint[])[n], ($4::bigint[])[n], ($5::text[])[n], ($6::jsonb[])[n], ($7::timestamptz[])[n]
+insert into orphan_usage (session, sub, type, number, session_id, used, at, mismatch)
+select ($1::uuid[])[n], ($2::bigint[])[n], ($3::smallint[])[n], ($4::bigint[])[n], ($5::text[])[n], ($6::jsonb[])[n], ($7::timestamptz[])[n], ($8::boolean[])[n]
 from generate_subscripts($1::uuid[], 1) n
 on conflict do nothing`
 )
@@ -171,9 +171,33 @@ select n, i.bucket, i.account
 from generate_subscripts($1::smallint[], 1) n
 join identity i on i.kind = ($1::smallint[])[n] and i.value = ($2::text[])[n]`
 
-	// Expired lists up to $1 open sessions past their deadline, oldest first.
+	// Expired lists up to $1 open sessions past their deadline, oldest first,
+	// without some ($2 keys, $3 sub-sessions).
 	Expired = `
-select bucket, account, key, sub from session
-where closed_at is null and due <= now() and deadline <= now()
-order by due limit $1`
+select s.bucket, s.account, s.key, s.sub from session s
+where s.closed_at is null and s.due <= now() and s.deadline <= now() and ` + notSkipped + `
+order by s.due limit $1`
+
+	// Restarted lists clients that have restarted more than $1 seconds ago and
+	// whose sessions have not been looked for since.
+	Restarted = `
+select host, state from client_state where not swept and since <= now() - make_interval(secs => $1) order by since limit $2`
+
+	// Orphans lists up to $1 open sessions of a client ($4 Origin-Host in lower
+	// case) with a lower Origin-State-Id than $5, without some ($2, $3).
+	Orphans = `
+select s.bucket, s.account, s.key, s.sub from session s
+where s.closed_at is null and lower(s.client_host) = $4 and s.client_state <> 0 and s.client_state < $5 and ` + notSkipped + `
+limit $1`
+
+	// Swept says that no orphans of a client ($1) below its state $2 are left.
+	Swept = `update client_state set swept = true where host = $1 and state = $2`
+
+	// ClientStarted records the Origin-State-Id of a client, when it is a rise.
+	ClientStarted = `
+insert into client_state as c (host, state, since) values ($1, $2, now())
+on conflict (host) do update set state = excluded.state, since = excluded.since, swept = false where c.state < excluded.state`
+
+	notSkipped = `
+  not exists (select from generate_subscripts($2::uuid[], 1) k where ($2::uuid[])[k] = s.key and ($3::bigint[])[k] = s.sub)`
 )

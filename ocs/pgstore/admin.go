@@ -32,7 +32,8 @@ const adminLockTimeout = 5 * time.Second
 // engine. Whatever changes something under an account locks the account's row
 // first, as the engine does.
 type Admin struct {
-	pool *pgxpool.Pool
+	pool        *pgxpool.Pool
+	quietTariff bool // changes of the tariff raise no notices
 }
 
 // NewAdmin works on the given pool, which stays the caller's.

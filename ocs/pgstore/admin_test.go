@@ -308,6 +308,12 @@ func TestSessionsAreListed(t *testing.T) {
 			t.Errorf("%+v: %q (%v), want %q", c.filter, got, err, c.want)
 		}
 	}
+	if _, err := l.admin.TopUp(t.Context(), TopUp{Identity: "2", Amount: 1, Source: "top-up", Key: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	if sessions, err := l.admin.Sessions(t.Context(), SessionFilter{Identity: "2"}); err != nil || len(sessions) != 1 || sessions[0].Notice != "credit waiting" || sessions[0].Orphaned {
+		t.Errorf("%+v, %v", sessions, err)
+	}
 	info, err := l.admin.Show(t.Context(), "1")
 	if err != nil || len(info.OpenSessions) != 1 || info.OpenSessions[0].SessionID != "s1" || info.OpenSessions[0].Frozen != 40 ||
 		info.OpenSessions[0].Targets[0].Granted != 60 || info.Frozen != 40 {
@@ -315,7 +321,10 @@ func TestSessionsAreListed(t *testing.T) {
 	}
 }
 
+// the value stays over a restart with the sessions intact, and rises when
+// they were lost: on a restored store, and on an empty one.
 func TestOriginStateIDRisesOnlyWhenSessionsWereLost(t *testing.T) {
+	t.Attr("proves", "A-015")
 	l := newLedger(t)
 	id := func(get func() (uint32, error)) uint32 {
 		t.Helper()
@@ -330,6 +339,10 @@ func TestOriginStateIDRisesOnlyWhenSessionsWereLost(t *testing.T) {
 	if again := id(state); again != first {
 		t.Errorf("%d, then %d without reason", first, again)
 	}
+	restarted := NewAdmin(newPool(t, l.dsn)) // nothing of the process is left
+	if again := id(func() (uint32, error) { return restarted.OriginStateID(t.Context()) }); again != first {
+		t.Errorf("%d, then %d after a restart", first, again)
+	}
 	l.exec(t, "update meta set system_identifier = 42, origin_state_id = origin_state_id + 100") // restored into another cluster
 	restored := id(state)
 	if restored != first+101 {
@@ -339,12 +352,15 @@ func TestOriginStateIDRisesOnlyWhenSessionsWereLost(t *testing.T) {
 	if raised != restored+1 || id(state) != raised {
 		t.Errorf("raised from %d to %d", restored, raised)
 	}
-	if time.Since(time.Unix(int64(first), 0)) > time.Hour {
+	// A lost database: the value of the new one lies above one that was begun earlier.
+	if age := time.Since(time.Unix(int64(first), 0)); age > time.Hour || age < -time.Hour {
 		t.Errorf("%d is not of today: it would not rise over a lost database", first)
 	}
 }
 
+// the client's value rises at each start.
 func TestNextStartRises(t *testing.T) {
+	t.Attr("proves", "A-015")
 	l := newLedger(t)
 	var last uint32
 	for range 3 {

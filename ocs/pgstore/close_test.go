@@ -27,7 +27,7 @@ func TestReportAfterCloseSession(t *testing.T) {
 	if o := step(ocs.Update, 1, ocstest.Used(ocs.Seconds, 10), ocstest.Wish(0, 0)); o.Refusal != "" || o.Cost != 100_000 {
 		t.Fatalf("%+v", o)
 	}
-	if wants, err := l.Expired(t.Context(), 10); err != nil || len(wants) != 1 {
+	if wants, err := l.Expired(t.Context(), 10, nil); err != nil || len(wants) != 1 {
 		t.Fatalf("%d sessions to be ended (%v), want the one", len(wants), err)
 	}
 	step(ocs.Expire, 0, nil, nil)

@@ -14,10 +14,12 @@ import (
 // number. It is read and written by every step, where JSON would cost more than
 // all the rest of the step.
 
-// codecFormat is the format written, and the only one read. A change of what is
-// written is a new number, and a case in the decoder for the old one: open
-// sessions outlive an upgrade.
-const codecFormat = 1
+// codecFormat is the format written. A change of what is written is a new number,
+// and the decoder still reads the old ones: open sessions outlive an upgrade.
+//
+//	1  the first
+//	2  targets: final, pool, interim, earlier; items: final action and pool share
+const codecFormat = 2
 
 // decodeMax bounds the counts in a column: a session has at most ocs.TargetsMax
 // targets, a step at most ocs.ItemsMax items.
@@ -42,6 +44,10 @@ func encodeTargets(targets []*ocs.TargetState) []byte {
 		e.signed(t.Meter.Rest)
 		e.signed(t.Granted)
 		e.unsigned(uint64(t.GrantNumber))
+		e.flag(t.Final)
+		e.flag(t.Pool)
+		e.signed(t.Interim)
+		e.signed(int64(t.Earlier))
 	}
 	return e
 }
@@ -70,6 +76,13 @@ func decodeTargets(b []byte) ([]*ocs.TargetState, error) {
 		t.Meter.Rest = d.signed()
 		t.Granted = d.signed()
 		t.GrantNumber = uint32(d.unsigned())
+		if d.format < 2 {
+			continue
+		}
+		t.Final = d.flag()
+		t.Pool = d.flag()
+		t.Interim = d.signed()
+		t.Earlier = ocs.Money(d.signed())
 	}
 	return targets, d.end("targets")
 }
@@ -159,6 +172,11 @@ func (e *encoder) item(o *ocs.ItemOutcome) {
 	e.text(string(o.RefundToken))
 	e.time(o.SwitchAt)
 	e.signed(o.Capped)
+	e.unsigned(uint64(o.FinalAction))
+	if e.flag(o.Pool != nil); o.Pool != nil {
+		e.unsigned(uint64(o.Pool.ID))
+		e.signed(int64(o.Pool.Multiplier))
+	}
 }
 
 func (d *decoder) item(o *ocs.ItemOutcome) {
@@ -180,6 +198,13 @@ func (d *decoder) item(o *ocs.ItemOutcome) {
 	}
 	o.SwitchAt = d.time()
 	o.Capped = d.signed()
+	if d.format < 2 {
+		return
+	}
+	o.FinalAction = ocs.FinalAction(d.unsigned())
+	if d.flag() {
+		o.Pool = &ocs.PoolShare{ID: uint32(d.unsigned()), Multiplier: ocs.Money(d.signed())}
+	}
 }
 
 // encoder appends values.
@@ -221,7 +246,7 @@ func newDecoder(b []byte) *decoder {
 	if head := d.take(1); head != nil {
 		d.format = head[0]
 	}
-	d.broken = d.format != codecFormat
+	d.broken = d.broken || d.format < 1 || d.format > codecFormat
 	return d
 }
 

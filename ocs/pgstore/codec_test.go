@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"encoding/hex"
 	"errors"
 	"reflect"
 	"testing"
@@ -31,6 +32,39 @@ func TestCodecKeepsEveryField(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(outcome, &stored) {
 		t.Errorf("outcome: %v\n got %+v\nwant %+v", err, outcome, stored)
 	}
+}
+
+// What was written before the last change of the format is read as it was meant;
+// what it did not know is zero.
+func TestCodecReadsTheFirstFormat(t *testing.T) {
+	targets, err := decodeTargets(unhex(t, "0102053130302f37640434393330086f6e2d6e657420310154c0a2335454c0a23306780200000000000000000000000000"))
+	wantTargets := []*ocs.TargetState{{
+		Target: "100/7", RatingGroup: 100, Called: "4930", Rate: "on-net 1", Unit: ocs.Seconds, Used: 42, Charged: 420_000,
+		Meter: ocs.Meter{Rated: 42, Begun: 42, Whole: 420_000, Rest: 3}, Granted: 60, GrantNumber: 2,
+	}, {}}
+	if err != nil || !reflect.DeepEqual(targets, wantTargets) {
+		t.Errorf("targets: %+v, %v", targets, err)
+	}
+	outcomes, err := decodeOutcomes(unhex(t, "010102020102030000000000000000000000000000c0a233d20780d1ca08000103313030640001017880e0a596bb111401c0a233c0fc15809f490e0109018080f2818389850608"))
+	wantOutcomes := []ocs.StoredOutcome{{Type: ocs.Update, Number: 2, Content: [16]byte{1, 2, 3}, Outcome: ocs.Outcome{
+		Cost: 420_000, Currency: 978, Available: 9_000_000, Items: []ocs.ItemOutcome{{
+			Target: "100", RatingGroup: 100, Granted: &ocs.Units{Kind: ocs.Seconds, Quantity: 60}, ValidFor: 300 * time.Second, Threshold: 10,
+			Final: true, Debited: 420_000, Refunded: 180_000, Reserved: 600_000, Overrun: 7, RefundToken: []byte{9},
+			SwitchAt: time.UnixMicro(1.7e15).UTC(), Capped: 4,
+		}},
+	}}}
+	if err != nil || !reflect.DeepEqual(outcomes, wantOutcomes) {
+		t.Errorf("outcomes: %+v, %v", outcomes, err)
+	}
+}
+
+func unhex(t *testing.T, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // filler gives every field a different value.
@@ -64,7 +98,7 @@ func (f *filler) value(v reflect.Value) {
 			return
 		}
 		for i := range v.NumField() {
-			if v.Type().Field(i).Tag.Get("json") != "-" { // marks what is never stored
+			if field := v.Type().Field(i); field.IsExported() && field.Tag.Get("json") != "-" { // marks what is never stored
 				f.value(v.Field(i))
 			}
 		}
@@ -91,6 +125,7 @@ func TestCodecRefusesBrokenBytes(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(encodeTargets([]*ocs.TargetState{{Target: "100", Used: 42}})))
 	f.Add([]byte(encodeOutcomes([]ocs.StoredOutcome{{Type: ocs.Update, Outcome: ocs.Outcome{Items: []ocs.ItemOutcome{{Target: "100", Granted: &ocs.Units{}}}}}})))
+	f.Add([]byte{1, 0})
 	f.Add([]byte{codecFormat, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		decodeTargets(b)

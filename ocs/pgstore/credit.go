@@ -75,7 +75,13 @@ func (t *TopUp) credit(ctx context.Context, tx pgx.Tx, key ocs.AccountKey, now t
 	if t.Debt == PayDebt {
 		repaid = min(account.Debt, t.Amount)
 	}
-	return t.book(ctx, tx, account, balance, repaid, now)
+	if err := t.book(ctx, tx, account, balance, repaid, now); err != nil {
+		return err
+	}
+	if barred(account, now) {
+		return nil // a client that asked would be refused
+	}
+	return raiseCredit(ctx, tx, key, now)
 }
 
 // isRepeat reports whether this very top-up was done before.

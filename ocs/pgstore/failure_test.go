@@ -3,7 +3,6 @@ package pgstore
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -128,6 +127,33 @@ func TestAcknowledgementLost(t *testing.T) {
 type line struct {
 	dsn     string
 	swallow atomic.Bool // answers are thrown away, and the line is cut after the next
+
+	mu   sync.Mutex
+	left int           // octets, either way, until a connection is cut
+	cut  chan struct{} // closed then; nil: none is to be cut
+}
+
+// cutAfter cuts a connection after so many more octets on all of them, and returns
+// when that has happened.
+func (l *line) cutAfter(octets int) {
+	cut := make(chan struct{})
+	l.mu.Lock()
+	l.left, l.cut = octets, cut
+	l.mu.Unlock()
+	<-cut
+}
+
+// pass returns how many of n octets may pass, and whether the line is cut then.
+func (l *line) pass(n int) (int, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut == nil || n < l.left {
+		l.left -= n
+		return n, false
+	}
+	close(l.cut)
+	l.cut = nil
+	return l.left, true
 }
 
 // readyForQuery is the end of an answer outside a transaction.
@@ -176,27 +202,39 @@ func (l *line) carry(client net.Conn, network, address string) {
 	defer server.Close()
 	var forward sync.WaitGroup
 	forward.Go(func() {
-		io.Copy(server, client)
+		l.copy(server, client, func([]byte) (bool, bool) { return true, false })
 		server.Close()
+		client.Close()
 	})
+	l.copy(client, server, func(b []byte) (keep, end bool) {
+		lost := l.swallow.Load()
+		return !lost, lost && bytes.HasSuffix(b, readyForQuery) // the commit is done
+	})
+	client.Close()
+	server.Close()
+	forward.Wait()
+}
+
+// copy carries octets until either end, the line, or judge breaks it.
+func (l *line) copy(to, from net.Conn, judge func([]byte) (keep, end bool)) {
 	buffer := make([]byte, 1<<16)
 	for {
-		n, err := server.Read(buffer)
+		n, err := from.Read(buffer)
 		if err != nil {
-			break
+			return
 		}
-		if l.swallow.Load() {
-			if bytes.HasSuffix(buffer[:n], readyForQuery) { // the commit is done
-				break
-			}
+		keep, end := judge(buffer[:n])
+		if end {
+			return
+		}
+		if !keep {
 			continue
 		}
-		if _, err := client.Write(buffer[:n]); err != nil {
-			break
+		n, cut := l.pass(n)
+		if _, err := to.Write(buffer[:n]); err != nil || cut {
+			return
 		}
 	}
-	client.Close()
-	forward.Wait()
 }
 
 // With synchronous replication, a wait for the standby that is cancelled ends in a

@@ -1,9 +1,12 @@
 package pgstore
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,7 +30,10 @@ type ledger struct {
 	dsn   string
 }
 
-var _ ocstest.Seeder = (*ledger)(nil)
+var (
+	_ ocstest.Seeder = (*ledger)(nil)
+	_ ocstest.Teller = (*audited)(nil)
+)
 
 func newLedger(t testing.TB, change ...func(*Options)) *ledger {
 	t.Helper()
@@ -94,6 +100,31 @@ func (l *ledger) Block(t testing.TB, key ocs.AccountKey) {
 	if _, err := l.admin.Set(t.Context(), identity, Settings{Blocked: &yes, By: "test", Reason: "test"}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Credit implements ocstest.Teller. A balance that is not of money cannot be topped
+// up; its account's main one is, then.
+func (l *ledger) Credit(t testing.TB, key ocs.AccountKey, balance, amount int64) {
+	t.Helper()
+	topUps++
+	u := TopUp{Identity: l.identity(t, key), Amount: ocs.Money(amount), Source: "top-up", Key: fmt.Sprint("credit ", topUps), Balance: balance}
+	_, err := l.admin.TopUp(t.Context(), u)
+	if errors.Is(err, ErrInput) {
+		u.Balance = 0
+		_, err = l.admin.TopUp(t.Context(), u)
+	}
+	if err != nil && !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+}
+
+// Unblock implements ocstest.Teller.
+func (l *ledger) Unblock(t testing.TB, key ocs.AccountKey) {
+	l.set(t, ocs.Identity{Value: l.identity(t, key)}, Settings{Blocked: &no})
+}
+
+func (l *ledger) closeAccount(t testing.TB, key ocs.AccountKey) {
+	l.set(t, ocs.Identity{Value: l.identity(t, key)}, Settings{Closed: &yes})
 }
 
 // Books implements ocstest.Seeder: everything, in one snapshot.
@@ -167,6 +198,17 @@ func (l *ledger) count(t testing.TB, from string, args ...any) (n int) {
 		t.Fatalf("%s: %v", from, err)
 	}
 	return n
+}
+
+// until waits until there is such a row.
+func (l *ledger) until(t testing.TB, from string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if l.count(t, "pg_sleep(0.01), "+from) > 0 {
+			return
+		}
+	}
+	t.Fatalf("nothing in %s", from)
 }
 
 // audit fails the test unless Verify finds the books right.

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"gygate/ocs"
 	"gygate/sql"
 )
 
@@ -29,6 +30,8 @@ const (
 	stateIdleInTransaction = "25P03" // idle_in_transaction_session_timeout struck
 	stateWarning           = "01000" // a cancelled synchronous-replication wait warns with it
 	stateAdminShutdown     = "57P01" // likewise, when the server is told to stop
+	stateSerialization     = "40001" // undone because of a concurrent transaction
+	stateDeadlock          = "40P01" // undone to end a circle of waits
 )
 
 // A transaction is explicit, since it spans two round trips.
@@ -136,6 +139,14 @@ func (l *lane) close() {
 		l.conn.Close(ctx)
 		l.conn = nil
 	}
+}
+
+// undone reports whether the database has undone a transaction because of others,
+// so that the same may well succeed now.
+func undone(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.Code == stateSerialization || pgErr.Code == stateDeadlock) &&
+		!errors.Is(err, ocs.ErrOutcomeUnknown)
 }
 
 // surelyNotCommitted reports whether a failure of the second round trip left

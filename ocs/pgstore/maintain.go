@@ -16,6 +16,9 @@ const (
 	// reversalRetention is how long a one-time debit can be taken back. A refund
 	// that comes later is refused like one whose token is not known.
 	reversalRetention = 90 * 24 * time.Hour
+	// clientRetention is how long the Origin-State-Id of a client is remembered; one
+	// forgotten is learnt again, at the cost of a look for orphans.
+	clientRetention = 90 * 24 * time.Hour
 	// maintainEvery is the time between two rounds of maintenance.
 	maintainEvery = 10 * time.Minute
 )
@@ -27,6 +30,8 @@ type MaintainReport struct {
 	Outcomes   int64 `json:"outcomes"`   // outcomes of events and refused requests deleted
 	Orphans    int64 `json:"orphans"`    // reports of unknown sessions deleted
 	Debits     int64 `json:"debits"`     // records of one-time debits deleted
+	Notices    int64 `json:"notices"`    // requests to clients deleted that no node sent
+	Clients    int64 `json:"clients"`    // clients forgotten that have not restarted for long
 }
 
 // purge deletes what is older than $1 seconds, $2 rows at a time. It leaves out
@@ -45,10 +50,12 @@ var (
 	purgeOutcomes = purge("outcome", "at"+olderThan)
 	purgeOrphans  = purge("orphan_usage", "at"+olderThan)
 	purgeDebits   = purge("event_debit", "at"+olderThan)
+	purgeNotices  = purge("notice", "raised_at"+olderThan)
+	purgeClients  = purge("client_state", "swept and since"+olderThan)
 )
 
 // Maintain makes the coming journal partitions and deletes closed sessions,
-// outcomes and orphan reports older than the retention time. Any number of nodes
+// outcomes, orphan reports and notices older than the retention time. Any number of nodes
 // may do it at once.
 func (a *Admin) Maintain(ctx context.Context, retention time.Duration) (r MaintainReport, err error) {
 	if err := a.pool.QueryRow(ctx, "select journal_add_months($1)", journalMonthsAhead).Scan(&r.Partitions); err != nil {
@@ -63,6 +70,8 @@ func (a *Admin) Maintain(ctx context.Context, retention time.Duration) (r Mainta
 		{purgeOutcomes, retention, &r.Outcomes},
 		{purgeOrphans, retention, &r.Orphans},
 		{purgeDebits, reversalRetention, &r.Debits},
+		{purgeNotices, retention, &r.Notices},
+		{purgeClients, clientRetention, &r.Clients},
 	} {
 		if *p.deleted, err = a.purge(ctx, p.statement, p.age); err != nil {
 			return r, fmt.Errorf("maintain: delete what is older than %v: %w", p.age, err)
@@ -98,7 +107,8 @@ func (a *Admin) RunMaintenance(ctx context.Context, retention time.Duration, log
 		case err != nil:
 			logger.Error("database maintenance failed, it is tried again", "in", maintainEvery, "err", err)
 		case report != MaintainReport{}:
-			logger.Info("database maintained", "partitions", report.Partitions, "sessions", report.Sessions, "outcomes", report.Outcomes, "orphans", report.Orphans, "debits", report.Debits)
+			logger.Info("database maintained", "partitions", report.Partitions, "sessions", report.Sessions, "outcomes", report.Outcomes, "orphans", report.Orphans, "debits", report.Debits,
+				"notices", report.Notices, "clients", report.Clients)
 		}
 		select {
 		case <-ctx.Done():

@@ -48,8 +48,11 @@ func TestMaintainDeletesWhatIsOlderThanTheRetention(t *testing.T) {
 	l.exec(t, "update outcome set at = at - interval '25 h' where session = $1", [16]byte(ocs.KeyOf("event old")))
 	l.exec(t, "update event_debit set at = at - interval '91 days' where ctid = (select min(ctid) from event_debit)")
 
+	l.exec(t, "insert into notice (bucket, session, sub, reason, raised_at, due, served_top, served_bits) select 1, gen_random_uuid(), 0, 1, now() - at, now(), 0, 0 from unnest('{1 h, 25 h}'::interval[]) at")
+	l.exec(t, "insert into client_state values ('new', 1, now(), true), ('old', 1, now() - interval '91 days', true), ('busy', 1, now() - interval '91 days', false)")
+
 	report, err := l.admin.Maintain(t.Context(), 24*time.Hour)
-	if want := (MaintainReport{Sessions: 1, Outcomes: 1, Orphans: 1, Debits: 1}); err != nil || report != want {
+	if want := (MaintainReport{Sessions: 1, Outcomes: 1, Orphans: 1, Debits: 1, Notices: 1, Clients: 1}); err != nil || report != want {
 		t.Errorf("%+v (%v), want %+v", report, err, want)
 	}
 	if n := l.count(t, "session where session_id in ('closed new', 'open old')"); n != 2 || l.count(t, "session") != 2 {

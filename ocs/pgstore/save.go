@@ -309,6 +309,7 @@ func (s *loadedSet) queueOrphans(batch *pgx.Batch) error {
 	var k outcomeKeys
 	var ids, used []string
 	var at []time.Time
+	var mismatches []bool
 	for i := range s.Orphans {
 		o := &s.Orphans[i]
 		encoded, err := json.Marshal(o.Used)
@@ -317,7 +318,8 @@ func (s *loadedSet) queueOrphans(batch *pgx.Batch) error {
 		}
 		k.add(0, o.Key)
 		ids, used, at = append(ids, o.SessionID), append(used, string(encoded)), append(at, o.At)
+		mismatches = append(mismatches, o.Mismatch)
 	}
-	batch.Queue(sql.InsertOrphans, k.sessions, k.subs, k.types, k.numbers, ids, used, at)
+	batch.Queue(sql.InsertOrphans, k.sessions, k.subs, k.types, k.numbers, ids, used, at, mismatches)
 	return nil
 }

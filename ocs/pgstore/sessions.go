@@ -35,6 +35,11 @@ type SessionInfo struct {
 	Targets    []TargetInfo `json:"targets"`
 	Frozen     ocs.Money    `json:"frozen"`  // money
 	Charged    ocs.Money    `json:"charged"` // money, so far
+	// Orphaned: the client has restarted since it last reported (RFC 6733 §8.6).
+	Orphaned bool `json:"orphaned,omitempty"`
+	// Notice is why the client is being asked to come back or to end the session,
+	// and how far that is: "credit waiting", "barred sent"; "" when it is not.
+	Notice string `json:"notice,omitempty"`
 }
 
 // TargetInfo is one service inside a session.
@@ -79,8 +84,12 @@ func readSessions(ctx context.Context, q queryer, where string, args ...any) ([]
 		select s.session_id, s.sub, s.account, s.service, s.client_host, s.client_relay, s.opened_at, s.deadline, s.closed_at, s.targets,
 		       coalesce((select sum(f.amount)::bigint from session_freeze f
 		                 join balance b on b.bucket = f.bucket and b.account = s.account and b.id = f.balance and b.unit = 4
-		                 where f.bucket = s.bucket and f.session = s.key and f.sub = s.sub), 0)
-		from session s where `+where, args...)
+		                 where f.bucket = s.bucket and f.session = s.key and f.sub = s.sub), 0),
+		       s.closed_at is null and s.client_state <> 0 and s.client_state < coalesce(c.state, 0), coalesce(n.reason, 0), coalesce(n.stage, 'done')
+		from session s
+		left join client_state c on c.host = lower(s.client_host)
+		left join notice n on n.bucket = s.bucket and n.session = s.key and n.sub = s.sub
+		where `+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -95,9 +104,15 @@ func scanSessionInfo(row pgx.CollectableRow) (SessionInfo, error) {
 	var s SessionInfo
 	var sub int64
 	var encoded []byte
-	err := row.Scan(&s.SessionID, &sub, &s.Account, &s.Service, &s.Client, &s.Relay, &s.OpenedAt, &s.Deadline, &s.ClosedAt, &encoded, &s.Frozen)
+	var reason ocs.NoticeReason
+	var stage string
+	err := row.Scan(&s.SessionID, &sub, &s.Account, &s.Service, &s.Client, &s.Relay, &s.OpenedAt, &s.Deadline, &s.ClosedAt, &encoded, &s.Frozen,
+		&s.Orphaned, &reason, &stage)
 	if err != nil {
 		return s, err
+	}
+	if stage != stageDone {
+		s.Notice = reason.String() + " " + stage
 	}
 	s.SubSession, s.Targets = uint64(sub), []TargetInfo{}
 	targets, err := decodeTargets(encoded)
@@ -111,18 +126,12 @@ func scanSessionInfo(row pgx.CollectableRow) (SessionInfo, error) {
 	return s, err
 }
 
-// closedLate is how long after the order to close it a session's final report is
-// still debited, as after a refused one (ocs.Policy.LateTerminate).
-const closedLate = time.Minute
-
-// CloseSession has a session and its sub-sessions ended: their supervision is over
-// as of now and not renewed any more, so that the next sweep of any running engine
-// gives their freezes back and closes them, exactly once. ErrNoSession when none
-// is open.
+// CloseSession has a session and its sub-sessions ended (endSessions), and their
+// client told. ErrNoSession when none is open.
 func (a *Admin) CloseSession(ctx context.Context, sessionID string) error {
-	session := [16]byte(ocs.KeyOf(sessionID))
+	session := ocs.KeyOf(sessionID)
 	var key ocs.AccountKey
-	err := a.pool.QueryRow(ctx, "select bucket, account from session where key = $1 and closed_at is null limit 1", session).Scan(&key.Bucket, &key.ID)
+	err := a.pool.QueryRow(ctx, "select bucket, account from session where key = $1 and closed_at is null limit 1", [16]byte(session)).Scan(&key.Bucket, &key.ID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w: %s", ErrNoSession, sessionID)
 	}
@@ -134,10 +143,8 @@ func (a *Admin) CloseSession(ctx context.Context, sessionID string) error {
 		if err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `
-			update session set deadline = least(deadline, $4), due = least(due, date_trunc('minute', $4::timestamptz)), late_until = $5
-			where bucket = $1 and account = $2 and key = $3 and closed_at is null`, key.Bucket, key.ID, session, now, now.Add(closedLate))
-		if err == nil && tag.RowsAffected() == 0 {
+		ended, err := closeSession(ctx, tx, key, session, now)
+		if err == nil && ended == 0 {
 			err = fmt.Errorf("%w: %s", ErrNoSession, sessionID)
 		}
 		return err
@@ -146,4 +153,23 @@ func (a *Admin) CloseSession(ctx context.Context, sessionID string) error {
 		return fmt.Errorf("close session: %w", err)
 	}
 	return nil
+}
+
+// closeSession runs under the account's lock and returns how many it has ended.
+func closeSession(ctx context.Context, tx pgx.Tx, key ocs.AccountKey, session ocs.SessionKey, now time.Time) (int64, error) {
+	open, err := openSessions(ctx, tx, key)
+	if err != nil {
+		return 0, err
+	}
+	var refs []ocs.SessionRef
+	for _, s := range open {
+		if s.ref.Key == session {
+			refs = append(refs, s.ref)
+		}
+	}
+	ended, err := endSessions(ctx, tx, key, refs, now)
+	if err != nil {
+		return ended, err
+	}
+	return ended, raise(ctx, tx, key, ocs.NoticeEnd, refs, nil, now)
 }

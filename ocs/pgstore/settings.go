@@ -23,8 +23,9 @@ type Settings struct {
 	By, Reason string // of setting Lost or Blocked
 }
 
-// Set changes an account. What is granted to open sessions stays; they are told at
-// their next request.
+// Set changes an account. What is granted to open sessions stays; their clients are
+// asked to come back, or to end them when the account is barred now. Closing an
+// account ends its sessions.
 func (a *Admin) Set(ctx context.Context, identity string, s Settings) (AccountInfo, error) {
 	if err := s.check(); err != nil {
 		return AccountInfo{}, err
@@ -34,11 +35,15 @@ func (a *Admin) Set(ctx context.Context, identity string, s Settings) (AccountIn
 		if err != nil {
 			return err
 		}
+		was := *account
 		s.apply(account, now)
 		if !account.ValidFrom.IsZero() && !account.ValidUntil.IsZero() && !account.ValidFrom.Before(account.ValidUntil) {
 			return fmt.Errorf("%w: the validity ends before it begins", ErrInput)
 		}
-		return updateAccount(ctx, tx, account, now)
+		if err := updateAccount(ctx, tx, account, now); err != nil {
+			return err
+		}
+		return raiseChange(ctx, tx, &was, account, now)
 	})
 	if err != nil {
 		return AccountInfo{}, fmt.Errorf("set: %w", err)
@@ -104,4 +109,23 @@ func flagColumns(f *ocs.Flag) (since *time.Time, by, reason *string) {
 		return nil, nil, nil
 	}
 	return &f.Since, &f.By, &f.Reason
+}
+
+// raiseChange raises the notices a change of an account calls for.
+func raiseChange(ctx context.Context, tx pgx.Tx, was, is *ocs.Account, now time.Time) error {
+	closed := is.Closed && !was.Closed
+	switch {
+	case closed || (is.Lost != nil && was.Lost == nil) || (is.Blocked != nil && was.Blocked == nil) || (barred(is, now) && !barred(was, now)):
+		return raiseBarred(ctx, tx, is.Key, closed, now)
+	case barred(is, now):
+		return nil
+	case barred(was, now) || is.Threshold != was.Threshold || !is.ValidUntil.Equal(was.ValidUntil):
+		return raiseCredit(ctx, tx, is.Key, now)
+	}
+	return nil
+}
+
+// barred reports whether the engine refuses the account's open sessions.
+func barred(a *ocs.Account, now time.Time) bool {
+	return a.Closed || a.Lost != nil || a.Blocked != nil || now.Before(a.ValidFrom) || (!a.ValidUntil.IsZero() && !now.Before(a.ValidUntil))
 }

@@ -115,6 +115,11 @@ func (s *Store) Close() {
 	}
 }
 
+// undoneMax is how often a transaction is tried again that the database has undone
+// for the sake of others. Our own transactions lock in one order and never meet so;
+// a foreign one may.
+const undoneMax = 3
+
 // Transact implements ocs.Store. It is to be called by one goroutine per lane; a
 // second call of the same lane waits. Errors that do not wrap
 // ocs.ErrOutcomeUnknown mean that nothing was stored.
@@ -125,7 +130,11 @@ func (s *Store) Transact(ctx context.Context, lane int, want []ocs.Want, decide 
 	l := s.lanes[lane]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.transact(ctx, want, decide, s.hook); err != nil {
+	err := l.transact(ctx, want, decide, s.hook)
+	for try := 1; try <= undoneMax && undone(err) && ctx.Err() == nil; try++ {
+		err = l.transact(ctx, want, decide, s.hook)
+	}
+	if err != nil {
 		return fmt.Errorf("ledger: lane %d: %w", lane, err)
 	}
 	return nil
@@ -276,26 +285,6 @@ func accountsInto(targets []*ocs.AccountKey) func(pgx.Rows) error {
 		}
 		return rows.Err()
 	}
-}
-
-// Expired implements ocs.Store. The wants' request number is 0: supervision ends
-// a session once.
-func (s *Store) Expired(ctx context.Context, limit int) ([]ocs.Want, error) {
-	rows, err := s.pool.Query(ctx, sql.Expired, limit)
-	if err != nil {
-		return nil, fmt.Errorf("ledger: expired sessions: %w", err)
-	}
-	wants, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (w ocs.Want, err error) {
-		var key [16]byte
-		var sub int64
-		err = row.Scan(&w.Account.Bucket, &w.Account.ID, &key, &sub)
-		w.Step = ocs.StepKey{Session: key, SubSession: uint64(sub), Type: ocs.Expire}
-		return w, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("ledger: expired sessions: %w", err)
-	}
-	return wants, nil
 }
 
 var errInvariant = errors.New("broken invariant")

@@ -233,6 +233,7 @@ const patience = 30 * time.Second
 
 // B-025: the same CCR-E reaches two nodes on one database at the same instant.
 func TestTwoNodesSameEvent_B025(t *testing.T) {
+	t.Attr("proves", "B-025")
 	l := newLedger(t)
 	other := openStore(t, l.dsn)
 	payer := ocstest.NewPayer()
@@ -323,13 +324,13 @@ func TestExpiredAndCloseSession(t *testing.T) {
 	if o := node.Do(initial); o.Refusal != "" {
 		t.Fatal(o.Refusal)
 	}
-	if wants, err := l.Expired(t.Context(), 10); err != nil || len(wants) != 0 {
+	if wants, err := l.Expired(t.Context(), 10, nil); err != nil || len(wants) != 0 {
 		t.Fatalf("expired: %v, %v", wants, err)
 	}
 	if err := l.admin.CloseSession(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	wants, err := l.Expired(t.Context(), 10)
+	wants, err := l.Expired(t.Context(), 10, nil)
 	if err != nil || len(wants) != 1 || wants[0].Account != a.Key || wants[0].Step.Session != ocs.KeyOf(id) {
 		t.Fatalf("expired: %+v, %v", wants, err)
 	}

@@ -63,7 +63,7 @@ func loadTariff(ctx context.Context, tx pgx.Tx) (*ocs.Tariff, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err = tx.Query(ctx, "select name, default_rating_group, unit, item_refusals, validity_seconds, supervision_seconds from service_context")
+	rows, err = tx.Query(ctx, "select "+contextColumns+" from service_context")
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +73,8 @@ func loadTariff(ctx context.Context, tx pgx.Tx) (*ocs.Tariff, error) {
 	}
 	return ocs.NewTariff(entries, contexts)
 }
+
+const contextColumns = "name, default_rating_group, unit, item_refusals, validity_seconds, supervision_seconds, options"
 
 func scanTariffEntry(row pgx.CollectableRow) (e ocs.TariffEntry, err error) {
 	var bands []byte
@@ -88,21 +90,30 @@ func scanTariffEntry(row pgx.CollectableRow) (e ocs.TariffEntry, err error) {
 
 func scanServiceContext(row pgx.CollectableRow) (c ocs.ServiceContext, err error) {
 	var validity, supervision int64
-	err = row.Scan(&c.Name, &c.DefaultRatingGroup, &c.Unit, &c.ItemRefusals, &validity, &supervision)
+	var options []byte
+	err = row.Scan(&c.Name, &c.DefaultRatingGroup, &c.Unit, &c.ItemRefusals, &validity, &supervision, &options)
+	if err == nil {
+		err = json.Unmarshal(options, &c.ServiceOptions)
+	}
 	c.Validity, c.Supervision = time.Duration(validity)*time.Second, time.Duration(supervision)*time.Second
 	return c, err
 }
 
 // PutTariff adds prices. A version that is there already must be the same: running
 // sessions are pinned to it, so a change of price is a new version. All prices
-// together must make a tariff (ocs.NewTariff).
+// together must make a tariff (ocs.NewTariff). The clients of open sessions of the
+// services concerned are asked to come back (see TellClients).
 func (a *Admin) PutTariff(ctx context.Context, entries []ocs.TariffEntry) error {
-	err := a.changeTariff(ctx, func(tx pgx.Tx) error {
+	err := a.changeTariff(ctx, func(tx pgx.Tx) (changed []string, err error) {
 		var faults []error
 		for i := range entries {
-			faults = append(faults, putEntry(ctx, tx, &entries[i]))
+			inForce, err := putEntry(ctx, tx, &entries[i])
+			if inForce {
+				changed = append(changed, entries[i].Service)
+			}
+			faults = append(faults, err)
 		}
-		return errors.Join(faults...)
+		return changed, errors.Join(faults...)
 	})
 	if err != nil {
 		return fmt.Errorf("tariff: %w", err)
@@ -110,60 +121,104 @@ func (a *Admin) PutTariff(ctx context.Context, entries []ocs.TariffEntry) error 
 	return nil
 }
 
-// PutServiceContext adds or replaces a service context.
+// ServiceContexts lists the services, by name.
+func (a *Admin) ServiceContexts(ctx context.Context) ([]ocs.ServiceContext, error) {
+	rows, err := a.pool.Query(ctx, "select "+contextColumns+" from service_context order by name")
+	if err != nil {
+		return nil, fmt.Errorf("service contexts: %w", err)
+	}
+	contexts, err := pgx.CollectRows(rows, scanServiceContext)
+	if err != nil {
+		return nil, fmt.Errorf("service contexts: %w", err)
+	}
+	return contexts, nil
+}
+
+// PutServiceContext adds or replaces a service context. When that changes one, the
+// clients of its open sessions are asked to come back (see TellClients).
 func (a *Admin) PutServiceContext(ctx context.Context, c ocs.ServiceContext) error {
-	err := a.changeTariff(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
-			insert into service_context values ($1, $2, $3, $4, $5, $6)
-			on conflict (name) do update set default_rating_group = excluded.default_rating_group, unit = excluded.unit,
-			   item_refusals = excluded.item_refusals, validity_seconds = excluded.validity_seconds, supervision_seconds = excluded.supervision_seconds`,
-			c.Name, int64(c.DefaultRatingGroup), int16(c.Unit), c.ItemRefusals, int64(c.Validity/time.Second), int64(c.Supervision/time.Second))
-		return err
-	})
+	err := a.changeTariff(ctx, func(tx pgx.Tx) ([]string, error) { return putContext(ctx, tx, c) })
 	if err != nil {
 		return fmt.Errorf("service context %s: %w", c.Name, err)
 	}
 	return nil
 }
 
+// putContext returns the service's name when the row is not what it was.
+func putContext(ctx context.Context, tx pgx.Tx, c ocs.ServiceContext) (changed []string, err error) {
+	options, err := json.Marshal(c.ServiceOptions)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := tx.Exec(ctx, `
+		insert into service_context as c (`+contextColumns+`) values ($1, $2, $3, $4, $5, $6, $7)
+		on conflict (name) do update set default_rating_group = excluded.default_rating_group, unit = excluded.unit,
+		   item_refusals = excluded.item_refusals, validity_seconds = excluded.validity_seconds,
+		   supervision_seconds = excluded.supervision_seconds, options = excluded.options
+		where c is distinct from excluded`,
+		c.Name, int64(c.DefaultRatingGroup), int16(c.Unit), c.ItemRefusals, int64(c.Validity/time.Second), int64(c.Supervision/time.Second), options)
+	if err != nil || tag.RowsAffected() == 0 {
+		return nil, err
+	}
+	return []string{c.Name}, nil
+}
+
+// TellClients says whether changes of prices and services ask the clients of open
+// sessions to come back; they do unless switched off. On a big network with many
+// sessions that can be a burst of requests. It returns an Admin that does so.
+func (a *Admin) TellClients(tell bool) *Admin {
+	return &Admin{pool: a.pool, quietTariff: !tell}
+}
+
 // changeTariff changes and then loads the whole tariff, so that a change it does
 // not survive is not committed. The row of meta makes changes come one by one.
-func (a *Admin) changeTariff(ctx context.Context, change func(pgx.Tx) error) error {
+// change returns the services for which something is different now.
+func (a *Admin) changeTariff(ctx context.Context, change func(pgx.Tx) (services []string, err error)) error {
 	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "update meta set tariff_version = tariff_version + 1"); err != nil {
 			return err
 		}
-		if err := change(tx); err != nil {
+		services, err := change(tx)
+		if err != nil {
 			return err
 		}
-		_, err := loadTariff(ctx, tx)
-		return err
+		if _, err := loadTariff(ctx, tx); err != nil {
+			return err
+		}
+		if a.quietTariff || len(services) == 0 {
+			return nil
+		}
+		if slices.Contains(services, ocs.AnyService) {
+			services = nil
+		}
+		return raiseTariff(ctx, tx, services)
 	})
 }
 
-func putEntry(ctx context.Context, tx pgx.Tx, e *ocs.TariffEntry) error {
+// putEntry reports whether the price is new and in force.
+func putEntry(ctx context.Context, tx pgx.Tx, e *ocs.TariffEntry) (inForce bool, err error) {
 	var bands []byte
 	if len(e.Bands) > 0 {
-		var err error
 		if bands, err = json.Marshal(e.Bands); err != nil {
-			return err
+			return false, err
 		}
 	}
 	// The conflicting row is updated only when it is the same, so that one that
-	// differs shows as no row.
-	tag, err := tx.Exec(ctx, `
+	// differs shows as no row; a row that was inserted has no deleter.
+	err = tx.QueryRow(ctx, `
 		insert into tariff_entry as t (id, version, service, rating_group, prefix, unit, currency, fee, minimum, first, following, price, per, bands, zone, valid_from)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-		on conflict (id, version) do update set zone = excluded.zone where t is not distinct from excluded`,
+		on conflict (id, version) do update set zone = excluded.zone where t is not distinct from excluded
+		returning xmax = 0 and coalesce(valid_from <= now(), true)`,
 		e.ID, e.Version, e.Service, int64(e.RatingGroup), e.Prefix, int16(e.Unit), int32(e.Currency), int64(e.Fee), int64(e.Minimum),
-		e.First, e.Following, int64(e.Price), e.Per, bands, e.Zone, nullable(e.ValidFrom))
+		e.First, e.Following, int64(e.Price), e.Per, bands, e.Zone, nullable(e.ValidFrom)).Scan(&inForce)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, fmt.Errorf("%w: %s version %d is there with another content: give the change a new version", ErrInput, e.ID, e.Version)
+	}
 	if err != nil {
-		return fmt.Errorf("%s version %d: %w", e.ID, e.Version, err)
+		return false, fmt.Errorf("%s version %d: %w", e.ID, e.Version, err)
 	}
-	if tag.RowsAffected() == 0 {
-		return fmt.Errorf("%w: %s version %d is there with another content: give the change a new version", ErrInput, e.ID, e.Version)
-	}
-	return nil
+	return inForce, nil
 }
 
 // tariffColumns are the columns of a tariff file; the first tariffRequired must be

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,22 @@ func TestServiceContexts(t *testing.T) {
 	}
 	if tariff, err = l.admin.Tariff(t.Context()); err != nil || !reflect.DeepEqual(tariff.Context(want.Name), &want) {
 		t.Errorf("%+v, %v", tariff.Context(want.Name), err)
+	}
+	// Every option comes back, and replaces what was there.
+	debit, triggers := uint32(1), []uint32{1, 2, 4}
+	want.ServiceOptions = ocs.ServiceOptions{
+		FinalAction: ocs.FinalRedirect, Redirect: &ocs.Redirect{Type: 2, Address: "http://top-up.example/"}, ZeroGrant: true,
+		Announce: 7, Bar: ocs.BarAsk, HoldSeconds: 60, ConsumptionSeconds: 30, Triggers: &triggers, Pool: true,
+		FailureHandling: map[string]uint32{"": 1, "gold": 2}, DebitFailure: &debit,
+	}
+	for _, want := range []ocs.ServiceContext{want, {Name: want.Name, Unit: ocs.Events}} {
+		if err := l.admin.PutServiceContext(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		contexts, err := l.admin.ServiceContexts(t.Context())
+		if i := slices.IndexFunc(contexts, func(c ocs.ServiceContext) bool { return c.Name == want.Name }); err != nil || i < 0 || !reflect.DeepEqual(contexts[i], want) {
+			t.Errorf("got %+v, %v\nwant %+v", contexts, err, want)
+		}
 	}
 	want.Validity = time.Second
 	if err := l.admin.PutServiceContext(t.Context(), want); err == nil {

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,8 @@ type VerifyReport struct {
 	Journal    int64       `json:"journal"` // rows not yet summed up in closings
 	Found      int64       `json:"found"`   // violations
 	Violations []Violation `json:"violations"`
+	// Reconciliation is no violation: what the last day left uncharged or unknown.
+	Reconciliation Reconciliation `json:"reconciliation"`
 }
 
 // OK reports whether the books are right.
@@ -49,6 +52,9 @@ const (
 	RuleDebt    Rule = "debt"    // of each account: overruns - what was repaid = debt
 	// RuleReversed: of each one-time debit, what was credited back = reversed.
 	RuleReversed Rule = "reversed"
+	// RuleEndless: supervision can end each open session with a freeze: its account
+	// is there, holds the balance, and the deadline comes.
+	RuleEndless Rule = "endless"
 )
 
 // Violation is a place where the books are wrong. Money is in millionths.
@@ -86,7 +92,12 @@ func (a *Admin) Verify(ctx context.Context) (VerifyReport, error) {
 				return fmt.Errorf("rule %s: %w", a.rule, err)
 			}
 		}
-		return report.auditCharges(ctx, tx)
+		if err := report.auditCharges(ctx, tx); err != nil {
+			return err
+		}
+		r, err := reconcile(ctx, tx, report.At.Add(-reconciledSince))
+		report.Reconciliation = r
+		return err
 	})
 	if err != nil {
 		return report, fmt.Errorf("verify: %w", err)
@@ -163,6 +174,16 @@ select d.account, 0::bigint, '', format('reversed %s of debit %s, but %s was cre
 from event_debit d left join back r on r.bucket = d.bucket and r.token = d.token
 where d.reversed <> coalesce(r.credited, 0) and d.at >= coalesce((select max(until) from closing), '-infinity')`},
 
+	{RuleEndless, `
+select s.account, f.balance, s.session_id, format('%s frozen for target "%s", but %s', f.amount, f.target,
+       case when a.id is null then 'the account is not there' when b.id is null then 'the balance is not the account''s'
+            else 'the deadline is ' || s.deadline end)
+from session_freeze f
+join session s on s.bucket = f.bucket and s.key = f.session and s.sub = f.sub
+left join account a on a.bucket = s.bucket and a.id = s.account
+left join balance b on b.bucket = s.bucket and b.account = s.account and b.id = f.balance
+where s.closed_at is null and (a.id is null or b.id is null or s.deadline = 'infinity')`},
+
 	{RuleDebt, `
 with owed as (
 	select bucket, account, sum(overrun) overrun, sum(repaid) repaid
@@ -189,7 +210,8 @@ func (r *VerifyReport) audit(ctx context.Context, tx pgx.Tx, a audit) error {
 }
 
 // auditCharges compares what each target of a kept session was charged with what
-// the journal says was debited in money and overrun. A session that began before
+// the journal says was debited in money and overrun, and looks for freezes without
+// a target. A session that began before
 // the last dropped month is left out: a part of its rows is summed up.
 func (r *VerifyReport) auditCharges(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
@@ -199,9 +221,13 @@ func (r *VerifyReport) auditCharges(ctx context.Context, tx pgx.Tx) error {
 			where j.session is not null and j.type <> $2 and j.kind <> 'credit'
 			group by j.bucket, j.session, j.sub, j.target),
 		by_session as (
-			select bucket, session, sub, array_agg(target) targets, array_agg(paid) paid from paid group by bucket, session, sub)
-		select s.account, s.session_id, s.targets, coalesce(p.targets, '{}'), coalesce(p.paid, '{}')
-		from session s left join by_session p on p.bucket = s.bucket and p.session = s.key and p.sub = s.sub
+			select bucket, session, sub, array_agg(target) targets, array_agg(paid) paid from paid group by bucket, session, sub),
+		held as (
+			select bucket, session, sub, array_agg(target) targets, array_agg(amount) amounts from session_freeze group by bucket, session, sub)
+		select s.account, s.session_id, s.targets, coalesce(p.targets, '{}'), coalesce(p.paid, '{}'), coalesce(h.targets, '{}'), coalesce(h.amounts, '{}')
+		from session s
+		left join by_session p on p.bucket = s.bucket and p.session = s.key and p.sub = s.sub
+		left join held h on h.bucket = s.bucket and h.session = s.key and h.sub = s.sub
 		where s.opened_at >= coalesce((select max(until) from closing), '-infinity')`, int16(ocs.Amount), int16(ocs.Event))
 	if err != nil {
 		return err
@@ -209,21 +235,33 @@ func (r *VerifyReport) auditCharges(ctx context.Context, tx pgx.Tx) error {
 	var account int64
 	var session string
 	var encoded []byte
-	var targets []string
-	var paid []int64
-	_, err = pgx.ForEachRow(rows, []any{&account, &session, &encoded, &targets, &paid}, func() error {
+	var targets, held []string
+	var paid, amounts []int64
+	_, err = pgx.ForEachRow(rows, []any{&account, &session, &encoded, &targets, &paid, &held, &amounts}, func() error {
 		states, err := decodeTargets(encoded)
 		if err != nil {
 			r.add(Violation{Rule: RuleCharged, Account: account, Session: session, Detail: err.Error()})
 			return nil
 		}
 		r.compareCharges(Violation{Rule: RuleCharged, Account: account, Session: session}, states, targets, paid)
+		r.compareFreezes(Violation{Rule: RuleEndless, Account: account, Session: session}, states, held, amounts)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("rule %s: %w", RuleCharged, err)
 	}
 	return nil
+}
+
+// compareFreezes looks for freezes of targets the session does not know: it could
+// not be loaded, and so not be ended.
+func (r *VerifyReport) compareFreezes(v Violation, states []*ocs.TargetState, held []string, amounts []int64) {
+	for i, target := range held {
+		if !slices.ContainsFunc(states, func(t *ocs.TargetState) bool { return string(t.Target) == target }) {
+			v.Detail = fmt.Sprintf("%d frozen for target %q, which the session does not know", amounts[i], target)
+			r.add(v)
+		}
+	}
 }
 
 func (r *VerifyReport) compareCharges(v Violation, states []*ocs.TargetState, targets []string, paid []int64) {

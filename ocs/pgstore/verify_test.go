@@ -24,6 +24,11 @@ func TestVerifyFindsEachViolation(t *testing.T) {
 		{"freeze on no balance", "update session_freeze set balance = 99", RuleFrozen, "frozen is missing, but its freezes are 40"},
 		{"negative", "alter table balance drop constraint balance_never_below_frozen; update balance set frozen = 101", RuleRange, "amount 100, frozen 101"},
 		{"session closed with a freeze", "update session set closed_at = deadline", RuleOrphan, `40 frozen for target "100", but the session is closed`},
+		{"freeze on another's balance", `insert into account (bucket, id, currency) select bucket, 99, currency from account;
+			insert into balance (bucket, account, id, unit, amount) select bucket, 99, 98, 4, 100 from account limit 1;
+			update session_freeze set balance = 98`, RuleEndless, "the balance is not the account's"},
+		{"no deadline", "update session set deadline = 'infinity'", RuleEndless, "the deadline is infinity"},
+		{"freeze of no target", "update session_freeze set target = '7'", RuleEndless, `40 frozen for target "7", which the session does not know`},
 		{"session lost", "delete from session", RuleOrphan, "the session is not there"},
 		{"moved twice", "insert into journal select (r).* from (select jsonb_populate_record(j, '{\"id\": 0}') r from journal j where kind = 'step') x", RuleOnce, `request type 1, number 0 moved target "100" 2 times (step)`},
 		{"debited without a charge", `insert into journal select (r).* from (select jsonb_populate_record(j, '{"id": 0, "number": 1, "debited": 5}') r from journal j where kind = 'step') x;
