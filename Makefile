@@ -41,6 +41,12 @@ bench: ## micro benchmarks of every package
 	@deploy/ensure.sh postgres
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+SUT ?= gygate
+.PHONY: conformance
+conformance: ## prove every row and write diameter/CONFORMANCE.md; SUT=stock: the suite must fail go-diameter's server
+	@deploy/ensure.sh postgres
+	@$(GO) run ./deploy/conformance -sut $(SUT)
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for 20 seconds
 	@for t in $$(grep -rhoE '^func Fuzz[A-Za-z0-9]+' --include=*_test.go diameter vpnlogic | awk '{print $$2}'); do \
@@ -56,6 +62,11 @@ interop-sipp: build ## 200 calls of 5 s at 20/s between Debian's sipp caller and
 interop-otp: build ## Erlang/OTP diameter as a strict client over TCP and TLS, tshark as the judge
 	@deploy/ensure.sh postgres otp tshark
 	@$(GO) run ./deploy/interop/otp -bin $(BIN)
+
+.PHONY: interop-relay
+interop-relay: build ## freeDiameter as a relay, plain and TLS, before two OCS nodes, one killed in mid-session
+	@deploy/ensure.sh postgres freediameter tshark
+	@$(GO) run ./deploy/interop/relay -bin $(BIN)
 
 .PHONY: crash
 crash: ## kill -9 at ten points of a call, restart, compare the books

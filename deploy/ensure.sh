@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what a target needs from Debian's or Ubuntu's packages, when it is
 # missing and this user may install; otherwise says exactly what to install.
-# usage: ensure.sh postgres|sipp|otp|tshark …
+# usage: ensure.sh postgres|sipp|otp|freediameter|tshark …
 set -euo pipefail
 
 declare -A packages=(
   [postgres]="postgresql"
   [sipp]="sip-tester"
   [otp]="erlang-diameter erlang-dev erlang-examples erlang-base erlang-ssl openssl"
+  [freediameter]="freediameterd freediameter-extensions"
   [tshark]="tshark"
 )
 
@@ -16,8 +17,9 @@ present() {
     postgres) [ -n "${GYGATE_PG_BIN:-}" ] || [ -n "${GYGATE_TEST_DSN:-}" ] || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null ;;
     sipp)     command -v sipp >/dev/null ;;
     otp)      command -v escript >/dev/null && compgen -G '/usr/lib/erlang/lib/diameter-*/examples/dict/rfc4006_cc.dia' >/dev/null && compgen -G '/usr/lib/erlang/lib/diameter-*/include/diameter.hrl' >/dev/null && command -v openssl >/dev/null ;;
+    freediameter) command -v freeDiameterd >/dev/null && [ -e /usr/lib/freeDiameter/acl_wl.fdx ] ;;
     tshark)   command -v tshark >/dev/null ;;
-    *)        echo "ensure.sh: unknown part '$1' (postgres, sipp, otp, tshark)" >&2; exit 2 ;;
+    *)        echo "ensure.sh: unknown part '$1' (postgres, sipp, otp, freediameter, tshark)" >&2; exit 2 ;;
   esac
 }
 

@@ -224,7 +224,7 @@ func crash(ctx context.Context, g *harness.Gygate, p point) error {
 		_, _ = phone.Dial(calling, phone.DialOptions{
 			From: caller, To: calleeShort, Via: fmt.Sprintf("127.0.0.1:%d", g.Ports.SIP), Talk: p.talk,
 			OnEvent: func(_ time.Time, text string) {
-				if p.status != 0 && isStatus(text, p.status) {
+				if p.status != 0 && harness.HasStatus(text, p.status) {
 					select {
 					case reached <- struct{}{}:
 					default:

@@ -114,13 +114,3 @@ func describe(m diameter.Message) (string, error) {
 	}
 	return text, nil
 }
-
-// isStatus reports whether a phone's event is the response with that status.
-func isStatus(event string, status int) bool {
-	for _, word := range strings.Fields(event) {
-		if word == fmt.Sprint(status) {
-			return true
-		}
-	}
-	return false
-}

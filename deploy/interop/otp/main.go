@@ -1,24 +1,35 @@
 // Command otp lets Erlang/OTP's diameter application, a strict RFC 4006 client
-// that shares no code with gygate, run a charged session and a refusal, first
-// over TCP with tshark as the judge of every octet, then over mutual TLS.
+// that shares no code with gygate, run sessions in both wire profiles, all events,
+// refusals, a repeat and a re-authorisation, first over TCP with tshark as the
+// judge of every octet, then over mutual TLS.
 package main
 
 import (
+	"bufio"
 	"context"
-	"flag"
+	"errors"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 
 	"gygate/deploy/interop/harness"
+	"gygate/ocs"
 )
 
 const (
 	payer = "46855501001" // 10.00
 	broke = "46855501002" // 0.00
+	small = "46855501003" // 0.05; each client is topped up by what it uses
+)
+
+// What one client uses: 52 seconds off-net, which is the price of a request that
+// names no rating group; 32 MB in rating group 10 and 8 MB at twice the price in
+// group 20; one event, which is refunded; 1 MB, then 24 MB of the small account.
+const (
+	payerCost           = 52*2*harness.PerSecond + (32+8*2)*harness.PerMegabyte
+	smallCost ocs.Money = (1 + 24) * harness.PerMegabyte
 )
 
 const config = `
@@ -41,15 +52,7 @@ http:
   listen: "127.0.0.1:%d"
 `
 
-func main() {
-	log.SetFlags(0)
-	bin := flag.String("bin", "bin/gygate", "the gygate binary")
-	flag.Parse()
-	if err := run(context.Background(), *bin); err != nil {
-		log.Fatalf("interop-otp: FAILED: %v", err)
-	}
-	fmt.Println("\ninterop-otp: passed")
-}
+func main() { harness.Main("interop-otp", run) }
 
 func run(ctx context.Context, bin string) error {
 	ports, err := harness.FreePorts()
@@ -65,7 +68,7 @@ func run(ctx context.Context, bin string) error {
 	if err != nil {
 		return err
 	}
-	client, err := certs.Issue("otp.interop.example")
+	identity, err := certs.Issue("otp.interop.example")
 	if err != nil {
 		return err
 	}
@@ -78,15 +81,14 @@ func run(ctx context.Context, bin string) error {
 		return err
 	}
 	return g.Serve(ctx, func() error {
-		if err := overTCP(g); err != nil {
+		if err := overTCP(ctx, g); err != nil {
 			return err
 		}
-		if err := overTLS(g, certs, client); err != nil {
+		if err := overTLS(ctx, g, certs, identity); err != nil {
 			return err
 		}
-		verdict, err := g.Run("verify")
-		fmt.Printf("\n%s", verdict)
-		return err
+		fmt.Println()
+		return g.Compare(2*(payerCost+smallCost), payer, broke, small)
 	})
 }
 
@@ -94,47 +96,54 @@ func prepare(g *harness.Gygate) error {
 	if err := g.Import("tariff", harness.TariffPerSecond); err != nil {
 		return err
 	}
-	return g.Import("account", fmt.Sprintf("msisdn,balance,currency\n%s,10.00,978\n%s,0,978\n", payer, broke))
+	return g.Import("account", fmt.Sprintf("msisdn,balance,currency\n%s,10.00,978\n%s,0,978\n%s,0.05,978\n", payer, broke, small))
 }
 
 // overTCP runs the client while tshark listens, then lets tshark judge.
-func overTCP(g *harness.Gygate) error {
+func overTCP(ctx context.Context, g *harness.Gygate) error {
 	fmt.Println("== Erlang/OTP diameter over TCP")
 	capture, err := harness.StartCapture(g.Dir, g.Ports.Diameter)
 	if err != nil {
 		return err
 	}
-	clientErr := client("tcp", g.Ports.Diameter)
-	frames, malformed, err := capture.Judge()
+	clientErr := client(ctx, g, "tcp", g.Ports.Diameter)
+	if err := errors.Join(clientErr, capture.Stop()); err != nil {
+		return err
+	}
+	fmt.Println()
+	return capture.Judge()
+}
+
+func overTLS(ctx context.Context, g *harness.Gygate, certs *harness.Certificates, c harness.Issued) error {
+	fmt.Println("\n== Erlang/OTP diameter over mutual TLS")
+	return client(ctx, g, "tls", g.Ports.DiameterTLS, c.Certificate, c.Key, certs.CA)
+}
+
+// client runs the Erlang client, shows what it prints, and tops up the small
+// account when it says so.
+func client(ctx context.Context, g *harness.Gygate, transport string, port int, certs ...string) error {
+	script := filepath.Join("deploy", "interop", "otp", "client.escript")
+	args := append([]string{script, strconv.Itoa(port), transport, payer, broke, small}, certs...)
+	cmd := exec.CommandContext(ctx, "escript", args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\ntshark: %d Diameter messages, %d malformed or with errors\n", frames, len(malformed))
-	for _, line := range malformed {
-		fmt.Println("   ", line)
+	if err := cmd.Start(); err != nil {
+		return err
 	}
-	switch {
-	case clientErr != nil:
-		return clientErr
-	case frames == 0:
-		return fmt.Errorf("tshark saw no Diameter message on port %d", g.Ports.Diameter)
-	case len(malformed) > 0:
-		return fmt.Errorf("%d malformed messages", len(malformed))
+	var topUp error
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if lines.Text() != "TOPUP" {
+			fmt.Println(lines.Text())
+			continue
+		}
+		fmt.Printf("\ntop-up of %s by %s\n", small, smallCost)
+		_, topUp = g.Run("account", "topup", small, "--amount", smallCost.String())
 	}
-	return nil
-}
-
-func overTLS(g *harness.Gygate, certs *harness.Certificates, c harness.Issued) error {
-	fmt.Println("\n== Erlang/OTP diameter over mutual TLS")
-	return client("tls", g.Ports.DiameterTLS, c.Certificate, c.Key, certs.CA)
-}
-
-func client(transport string, port int, certs ...string) error {
-	script := filepath.Join("deploy", "interop", "otp", "client.escript")
-	cmd := exec.Command("escript", append([]string{script, "127.0.0.1", strconv.Itoa(port), transport, payer, broke}, certs...)...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("the %s client: %w", transport, err)
+	if err := cmd.Wait(); err != nil {
+		return errors.Join(topUp, fmt.Errorf("the %s client: %w", transport, err))
 	}
-	return nil
+	return topUp
 }

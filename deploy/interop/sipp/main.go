@@ -5,9 +5,7 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,15 +35,7 @@ http:
   listen: "127.0.0.1:%d"
 `
 
-func main() {
-	log.SetFlags(0)
-	bin := flag.String("bin", "bin/gygate", "the gygate binary")
-	flag.Parse()
-	if err := run(context.Background(), *bin); err != nil {
-		log.Fatalf("interop-sipp: FAILED: %v", err)
-	}
-	fmt.Println("interop-sipp: passed")
-}
+func main() { harness.Main("interop-sipp", run) }
 
 func run(ctx context.Context, bin string) error {
 	ports, err := harness.FreePorts()
@@ -63,7 +53,11 @@ func run(ctx context.Context, bin string) error {
 		if err := placeCalls(g); err != nil {
 			return err
 		}
-		return compare(g)
+		accounts := make([]string, members)
+		for m := range members {
+			accounts[m] = number(m)
+		}
+		return g.Compare(calls*callCost, accounts...)
 	})
 }
 
@@ -129,31 +123,6 @@ func sipp(g *harness.Gygate, args ...string) *exec.Cmd {
 	cmd := exec.Command("sipp", append([]string{"-i", "127.0.0.1", "-nostdin"}, args...)...)
 	cmd.Dir = g.Dir
 	return cmd
-}
-
-// compare reads the books back through the command line.
-func compare(g *harness.Gygate) error {
-	var spent, frozen ocs.Money
-	for m := range members {
-		a, err := g.Account(number(m))
-		if err != nil {
-			return err
-		}
-		spent, frozen = spent+a.Spent, frozen+a.Frozen
-	}
-	expected := calls * callCost
-	fmt.Printf("expected %s, debited %s, still frozen %s\n", expected, spent, frozen)
-	verdict, err := g.Run("verify")
-	fmt.Print(string(verdict))
-	switch {
-	case err != nil:
-		return err
-	case spent != expected:
-		return fmt.Errorf("debited %s instead of %s", spent, expected)
-	case frozen != 0:
-		return fmt.Errorf("%s is still frozen", frozen)
-	}
-	return nil
 }
 
 func tail(s string, lines int) string {

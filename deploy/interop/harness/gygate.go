@@ -3,97 +3,36 @@
 package harness
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 )
 
-// Limits on how long the harness waits for gygate.
-const (
-	readyMax = 60 * time.Second // first start makes a database cluster
-	stopMax  = 30 * time.Second
-)
-
-// Ports are the loopback ports of one gygate.
-type Ports struct{ Diameter, DiameterTLS, SIP, HTTP, Phones int }
-
-// The ports are drawn below the range from which the system takes the local
-// ports of outgoing connections (32768 and up on Linux): one of those could
-// take a port between the draw and its use, or while gygate is restarted.
-const (
-	portFirst = 20_000
-	portCount = 10_000
-)
-
-var (
-	drawMu sync.Mutex
-	drawn  = rand.IntN(portCount) // so that two programs side by side differ
-)
-
-// FreePorts draws ports nobody listens on, never the same one twice.
-func FreePorts() (Ports, error) {
-	drawMu.Lock()
-	defer drawMu.Unlock()
-	var p Ports
-	for _, port := range []*int{&p.Diameter, &p.DiameterTLS, &p.SIP, &p.HTTP, &p.Phones} {
-		n, err := freePort()
-		if err != nil {
-			return p, err
-		}
-		*port = n
-	}
-	return p, nil
-}
-
-func freePort() (int, error) {
-	for range portCount {
-		drawn++
-		port := portFirst + drawn%portCount
-		if free(port) {
-			return port, nil
-		}
-	}
-	return 0, fmt.Errorf("no free port from %d to %d", portFirst, portFirst+portCount-1)
-}
-
-// free reports whether a port can be bound for TCP and UDP.
-func free(port int) bool {
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return false
-	}
-	defer l.Close()
-	u, err := net.ListenPacket("udp", address)
-	if err != nil {
-		return false
-	}
-	return u.Close() == nil
-}
+// readyMax is how long gygate may take to start; the first start makes a
+// database cluster.
+const readyMax = 60 * time.Second
 
 // Gygate is one gygate under test.
 type Gygate struct {
 	Bin   string
 	Dir   string // holds configuration, data and log
+	Role  string // of serve: "" for all, ocs, vpn
 	Ports Ports
 
-	cmd  *exec.Cmd
-	done chan error
+	Process
 }
 
-// New prepares a gygate with that configuration in a fresh folder, and empty
-// books to import into.
+// New prepares a gygate with that configuration in a fresh folder, and its
+// tables in the database of the configuration.
 func New(bin, name, config string, ports Ports) (*Gygate, error) {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
@@ -123,19 +62,15 @@ func (g *Gygate) LogFile() string { return filepath.Join(g.Dir, "serve.log") }
 
 // Start runs `gygate serve` with extra environment and waits until it is ready.
 func (g *Gygate) Start(ctx context.Context, env ...string) error {
-	log, err := os.OpenFile(g.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
+	args := []string{"serve", "--config", g.config(), "--data", g.data()}
+	if g.Role != "" {
+		args = append(args, "--role", g.Role)
+	}
+	cmd := exec.Command(g.Bin, args...)
+	cmd.Env = append(os.Environ(), env...)
+	if err := g.start(cmd, g.LogFile()); err != nil {
 		return err
 	}
-	defer log.Close()
-	g.cmd = exec.Command(g.Bin, "serve", "--config", g.config(), "--data", g.data())
-	g.cmd.Stdout, g.cmd.Stderr = log, log
-	g.cmd.Env = append(os.Environ(), env...)
-	if err := g.cmd.Start(); err != nil {
-		return err
-	}
-	g.done = make(chan error, 1)
-	go func() { g.done <- g.cmd.Wait() }()
 	return g.awaitReady(ctx)
 }
 
@@ -156,7 +91,7 @@ func (g *Gygate) awaitReady(ctx context.Context) error {
 			return fmt.Errorf("gygate ended before it was ready (%v), see %s", err, g.LogFile())
 		case <-ctx.Done():
 			return fmt.Errorf("gygate is not ready after %s, see %s", readyMax, g.LogFile())
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
@@ -165,43 +100,12 @@ func (g *Gygate) awaitReady(ctx context.Context) error {
 // removes the folder if nothing failed.
 func (g *Gygate) Serve(ctx context.Context, work func() error) error {
 	if err := g.Start(ctx); err != nil {
-		return err
+		return errors.Join(err, g.Kill())
 	}
 	if err := errors.Join(work(), g.Stop()); err != nil {
 		return err
 	}
 	return g.Remove()
-}
-
-// Wait blocks until the server process has ended by itself.
-func (g *Gygate) Wait(ctx context.Context) error {
-	select {
-	case err := <-g.done:
-		g.done <- err
-		return nil
-	case <-ctx.Done():
-		return errors.New("gygate still runs")
-	}
-}
-
-// Kill ends the server process with SIGKILL, as a crash does.
-func (g *Gygate) Kill() error {
-	if err := g.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopMax)
-	defer cancel()
-	return g.Wait(ctx)
-}
-
-// Stop ends the server in an orderly way.
-func (g *Gygate) Stop() error {
-	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopMax)
-	defer cancel()
-	return g.Wait(ctx)
 }
 
 // Remove deletes the folder; call it only after a success, so that logs remain
@@ -244,4 +148,30 @@ func (g *Gygate) Import(what, csv string) error {
 	}
 	_, err = g.Run(what, "import", path)
 	return err
+}
+
+// OpenPeers counts the Diameter peers whose connection to this gygate's server
+// is in order, as /metrics reports them.
+func (g *Gygate) OpenPeers(ctx context.Context) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/metrics", g.Ports.HTTP), nil)
+	if err != nil {
+		return 0, err
+	}
+	r, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	open := 0
+	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
+		series, value, _ := strings.Cut(lines.Text(), "} ")
+		if strings.HasPrefix(series, "gygate_diameter_peers{") && strings.Contains(series, `role="server"`) && strings.Contains(series, `state="OKAY"`) {
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return 0, err
+			}
+			open += n
+		}
+	}
+	return open, nil
 }
