@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -14,7 +15,7 @@ import (
 func newGroupCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "group", Short: "Create, list and import virtual private networks"}
 	cmd.AddCommand(newGroupCreate(a), newGroupList(a), newEmergencyCommand(a),
-		newImportCommand(a, "groups", "Columns: id, country_code; optionally name, customer, site_code, area_code,\nescape_code, short_digits, escape_required, forced_on_net, exclusions, time_zone.",
+		newImportCommand(a, "groups", "Columns: id, country_code; optionally name, customer, site_code, area_code,\nescape_code, short_digits, escape_required, forced_on_net, exclusions, time_zone,\npayer (member or group).",
 			"  gygate group import groups.csv", importGroups))
 	return cmd
 }
@@ -22,10 +23,12 @@ func newGroupCommand(a *app) *cobra.Command {
 func newGroupCreate(a *app) *cobra.Command {
 	var g vpnlogic.Group
 	cmd := &cobra.Command{
-		Use:     "create ID --country CODE",
-		Short:   "Create a group: a closed group of lines with a private numbering plan",
-		Example: "  gygate group create 7001 --name acme --country 49 --area 30 --escape 0 --short-digits 4 --forced-on-net",
-		Args:    cobra.ExactArgs(1),
+		Use:   "create ID --country CODE",
+		Short: "Create a group: a closed group of lines with a private numbering plan",
+		Example: "  gygate group create 7001 --name acme --country 49 --area 30 --escape 0 --short-digits 4 --forced-on-net\n" +
+			"  gygate account create private:7002 --balance 100   # the account of a group that pays\n" +
+			"  gygate group create 7002 --country 49 --payer group",
+		Args: cobra.ExactArgs(1),
 		RunE: a.run(func(c *invocation) error {
 			g.ID = c.args[0]
 			return c.withBooks(func(b *books) error {
@@ -48,6 +51,7 @@ func newGroupCreate(a *app) *cobra.Command {
 	f.BoolVar(&g.ForcedOnNet, "forced-on-net", false, "charge a colleague's public number on-net")
 	f.StringSliceVar(&g.Exclusions, "exclude", nil, "public prefixes never forced on-net")
 	f.StringVar(&g.TimeZone, "zone", "", "IANA time zone of the lists")
+	f.StringVar((*string)(&g.Payer), "payer", string(vpnlogic.PayerMember), "who pays the calls: member, or group by the account private:ID")
 	cobra.CheckErr(cmd.MarkFlagRequired("country"))
 	a.jsonFlag(cmd)
 	return cmd
@@ -62,9 +66,9 @@ func newGroupList(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.list(groups, len(groups), "GROUP\tNAME\tCUSTOMER\tSITE\tCOUNTRY\tAREA\tESCAPE\tDIGITS\tFORCED ON-NET", func(t *table) {
+				return c.list(groups, len(groups), "GROUP\tNAME\tCUSTOMER\tSITE\tCOUNTRY\tAREA\tESCAPE\tDIGITS\tFORCED ON-NET\tPAYER", func(t *table) {
 					for _, g := range groups {
-						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%t", g.ID, g.Name, g.Customer, g.SiteCode, g.CountryCode, g.AreaCode, g.EscapeCode, g.ShortDigits, g.ForcedOnNet)
+						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%t\t%s", g.ID, g.Name, g.Customer, g.SiteCode, g.CountryCode, g.AreaCode, g.EscapeCode, g.ShortDigits, g.ForcedOnNet, cmp.Or(g.Payer, vpnlogic.PayerMember))
 					}
 				})
 			})

@@ -101,8 +101,8 @@ demo and migrate make a new one.
 	a.place.flags(root)
 	root.AddCommand(
 		newServeCommand(a), newDemoCommand(a), newCallCommand(a),
-		newAccountCommand(a), newGroupCommand(a), newMemberCommand(a), newTariffCommand(a),
-		newSessionCommand(a), newRecordCommand(a),
+		newAccountCommand(a), newGroupCommand(a), newMemberCommand(a), newTariffCommand(a), newServiceCommand(a),
+		newSessionCommand(a), newRecordCommand(a), newEventCommand(a),
 		newVerifyCommand(a), newMigrateCommand(a), newConfigCommand(a), newVersionCommand(a),
 	)
 	return root

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gygate/cmd/gygate/config"
+	"gygate/diameter/gy"
 	"gygate/ocs"
 	"gygate/ocs/pgstore"
 	"gygate/sql/localpg"
@@ -60,7 +61,9 @@ type Main struct {
 	diameterAddr net.Addr        // of the first plain listener; nil without one
 	plainAddrs   []net.Addr      // of the listeners without TLS
 	secureAddrs  []net.Addr      // of those with TLS
-	calls        *vpnSide        // nil in role ocs
+	sctpAddrs    []net.Addr      // of those over SCTP
+	profiles     map[string]gy.Profile
+	calls        *vpnSide // nil in role ocs
 	httpListener net.Listener
 }
 
@@ -74,7 +77,7 @@ func New(ctx context.Context, cfg *config.Config, opt Options) (*Main, error) {
 	if opt.Say == nil {
 		opt.Say = io.Discard
 	}
-	m := &Main{cfg: cfg, opt: opt, parts: parts{grace: cfg.SIP.Drain + graceMargin, logger: opt.Logger}}
+	m := &Main{cfg: cfg, opt: opt, profiles: profiles(cfg.Diameter.Peers), parts: parts{grace: cfg.SIP.Drain + graceMargin, logger: opt.Logger}}
 	if err := m.wire(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -244,6 +247,9 @@ func (m *Main) WriteAddresses(w io.Writer) {
 	}
 	for _, a := range m.secureAddrs {
 		fmt.Fprintf(w, "  Diameter   %s TLS (%s)\n", a, m.cfg.Node.OCS.Host)
+	}
+	for _, a := range m.sctpAddrs {
+		fmt.Fprintf(w, "  Diameter   %s SCTP (%s)\n", a, m.cfg.Node.OCS.Host)
 	}
 	if m.calls != nil {
 		for _, e := range m.calls.gateway.Addrs() {

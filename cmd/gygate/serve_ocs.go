@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -118,9 +116,9 @@ func (m *Main) wireDiameterServer(ctx context.Context) error {
 		return exitWith(exitUnreachable, err)
 	}
 	local := peer.Local{Host: m.cfg.Node.OCS.Host, Realm: m.cfg.Node.OCS.Realm, OriginStateID: state, Product: "gygate"}
+	origin := diameter.Origin{Host: local.Host, Realm: local.Realm, StateID: state}
 	handler := gy.NewServer(gy.ServerConfig{
-		Local:          diameter.Origin{Host: local.Host, Realm: local.Realm, StateID: state},
-		Tariff:         m.tariff.current.Load,
+		Local: origin, Tariff: m.tariff.current.Load, Profile: m.profile,
 		SharedDatabase: true,
 		Logger:         m.opt.Logger,
 	}, m.engine)
@@ -142,10 +140,23 @@ func (m *Main) wireDiameterServer(ctx context.Context) error {
 		}
 		return all.Wait()
 	}})
+	return m.wireNotices(ctx, origin, server)
+}
+
+// wireNotices has clients asked to come back, or to end their sessions, when
+// something about the payer has changed.
+func (m *Main) wireNotices(ctx context.Context, origin diameter.Origin, server *peer.Server) error {
+	notices, err := pgstore.OpenNotices(ctx, m.books.pool, m.opt.Logger)
+	if err != nil {
+		return exitWith(exitUnreachable, err)
+	}
+	notifier := gy.NewNotifier(gy.NotifierConfig{Local: origin, Tariff: m.tariff.current.Load, Profile: m.profile, Logger: m.opt.Logger}, notices, server)
+	m.parts.add(part{name: "notices", run: notifier.Run})
+	m.parts.add(part{name: "notice hints", run: func(ctx context.Context) error { return notices.Listen(ctx, notifier.Hint) }})
 	return nil
 }
 
-// listenDiameter binds the plain and the TLS listeners.
+// listenDiameter binds the plain, the SCTP and the TLS listeners.
 func (m *Main) listenDiameter() ([]net.Listener, error) {
 	var all []net.Listener
 	for i, address := range m.cfg.Diameter.Listen {
@@ -158,6 +169,15 @@ func (m *Main) listenDiameter() ([]net.Listener, error) {
 	}
 	if len(all) > 0 {
 		m.diameterAddr = all[0].Addr()
+	}
+	for i, address := range m.cfg.Diameter.SCTP.Listen {
+		l, err := peer.ListenSCTP(address)
+		if err != nil {
+			return nil, exitWith(exitUnreachable, fmt.Errorf("diameter.sctp.listen[%d]: cannot listen on %s: %w", i, address, err))
+		}
+		m.closes = append(m.closes, func() error { return ignoreClosed(l.Close()) })
+		m.sctpAddrs = append(m.sctpAddrs, l.Addr())
+		all = append(all, l)
 	}
 	t := m.cfg.Diameter.TLS
 	if len(t.Listen) == 0 {
@@ -192,38 +212,8 @@ func (m *Main) serverConfig(local peer.Local, dictionary *diameter.Dictionary) p
 	policies := map[string]peer.Policy{config.UnknownReject: peer.Reject, config.UnknownDrop: peer.Drop, config.UnknownOpen: peer.Open}
 	return peer.ServerConfig{
 		Local: local, Peers: m.peerRules(), Unknown: policies[d.Unknown],
+		OnUp:     func(r peer.Remote) { m.engine.ClientState(r.Host, r.StateID) },
 		Watchdog: d.Watchdog, CERTimeout: d.CERTimeout, ConnectionsMax: d.Connections, PerAddressMax: d.PerAddress,
 		Dictionary: dictionary, Logger: m.opt.Logger,
 	}
-}
-
-// peerRules are the configured peers and, unless it stands among them, our own
-// VPN node from this machine.
-func (m *Main) peerRules() []peer.PeerRule {
-	var rules []peer.PeerRule
-	own := m.opt.Role == RoleAll
-	for _, p := range m.cfg.Diameter.Peers {
-		own = own && !strings.EqualFold(p.Host, m.cfg.Node.VPN.Host)
-		rule := peer.PeerRule{Host: p.Host, CertificateName: p.Certificate, Trusted: p.Trusted, Strict: p.Strict}
-		for _, network := range p.Addresses {
-			rule.Addresses = append(rule.Addresses, netip.MustParsePrefix(network)) // checked by the configuration
-		}
-		rules = append(rules, rule)
-	}
-	if !own {
-		return rules
-	}
-	return append(rules, peer.PeerRule{Host: m.cfg.Node.VPN.Host, Addresses: m.ownNetworks(), Trusted: true})
-}
-
-// ownNetworks are the addresses our own VPN node may come from: loopback, and
-// the address of the listener when that is not on loopback.
-func (m *Main) ownNetworks() []netip.Prefix {
-	networks := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	if tcp, ok := m.diameterAddr.(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
-		if a, ok := netip.AddrFromSlice(tcp.IP); ok {
-			networks = append(networks, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
-		}
-	}
-	return networks
 }

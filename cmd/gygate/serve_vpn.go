@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,10 +10,12 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"gygate/cmd/gygate/config"
 	"gygate/diameter"
 	"gygate/diameter/gy"
+	"gygate/diameter/gy/pgkeeper"
 	"gygate/diameter/peer"
 	"gygate/vpnlogic"
 	"gygate/vpnlogic/pgdirectory"
@@ -23,6 +26,7 @@ import (
 type vpnSide struct {
 	directory *pgdirectory.Provider
 	client    *peer.Client
+	asked     *gy.CallServer
 	charger   *gy.Client
 	service   *vpnlogic.Service
 	gateway   *sipgw.Gateway
@@ -50,6 +54,7 @@ func (m *Main) wireVPN(ctx context.Context) error {
 		SetUpMax:  m.cfg.SIP.SetupMax,
 		Logger:    m.opt.Logger,
 	})
+	v.asked.Attach(v.service)
 	m.closes = append(m.closes, func() error { return m.dismiss(v) })
 	if v.gateway, err = sipgw.New(m.gatewayConfig(), v.service); err != nil {
 		return exitWith(exitUnreachable, err)
@@ -58,7 +63,7 @@ func (m *Main) wireVPN(ctx context.Context) error {
 	m.parts.add(part{name: "directory", run: v.directory.Run})
 	m.parts.add(part{name: "Diameter client", run: v.client.Run})
 	// Last reports that nobody answered yet want the connections one more time.
-	m.parts.add(part{name: "late charging", run: untilDone, stop: v.charger.Shutdown})
+	m.parts.add(part{name: "late charging", run: v.charger.Run, stop: v.charger.Shutdown})
 	m.parts.add(part{name: "SIP", run: v.gateway.Run, stop: v.gateway.Shutdown})
 	m.checks = append(m.checks,
 		check{"diameter", func(context.Context) error { return openPeer(v.client) }},
@@ -94,20 +99,42 @@ func (m *Main) wireCharging(ctx context.Context, v *vpnSide) error {
 		return fmt.Errorf("dictionary: %w", err)
 	}
 	id := m.cfg.Node.VPN
+	keeper, err := pgkeeper.Open(ctx, m.books.pool, id.Host)
+	if err != nil {
+		return exitWith(exitUnreachable, err)
+	}
+	origin := diameter.Origin{Host: id.Host, Realm: id.Realm, StateID: start}
+	v.asked = gy.NewCallServer(gy.CallServerConfig{
+		Local: origin, Logger: m.opt.Logger,
+		Realm: func(session string) string { return v.charger.ServerRealm(session) }, // no request comes before the charger is made
+	})
 	v.client, err = peer.NewClient(peer.ClientConfig{
 		Local: peer.Local{Host: id.Host, Realm: id.Realm, OriginStateID: start, Product: "gygate"},
-		Peers: endpoints, Watchdog: m.cfg.Charging.Watchdog, Reconnect: m.cfg.Charging.Reconnect,
+		Peers: endpoints, Watchdog: m.cfg.Charging.Watchdog, Reconnect: m.reconnect(),
 		Dictionary: dictionary, Logger: m.opt.Logger,
-	}, nil)
+	}, v.asked)
 	if err != nil {
 		return exitWith(exitConfig, fmt.Errorf("charging: %w", err))
 	}
-	v.charger = gy.NewClient(m.clientConfig(start), tapRequests(v.client))
+	v.charger = gy.NewClient(m.clientConfig(origin, keeper), tapRequests(v.client))
 	return nil
 }
 
+// ownReconnect is how often the listener of this very process is tried: while VPN
+// logic has no charging system no prepaid call can be set up, and nobody else is
+// bothered.
+const ownReconnect = 5 * time.Second
+
+// reconnect is the pause between attempts to connect (Tc, RFC 6733 §12).
+func (m *Main) reconnect() time.Duration {
+	if len(m.cfg.Charging.Servers) == 0 {
+		return min(m.cfg.Charging.Reconnect, ownReconnect)
+	}
+	return m.cfg.Charging.Reconnect
+}
+
 // clientConfig is the charging section in the credit-control client's terms.
-func (m *Main) clientConfig(start uint32) gy.ClientConfig {
+func (m *Main) clientConfig(origin diameter.Origin, keeper gy.Keeper) gy.ClientConfig {
 	handling := map[string]vpnlogic.FailureHandling{
 		config.FailTerminate: vpnlogic.FailTerminate, config.FailContinue: vpnlogic.FailContinue,
 		config.FailRetryAndTerminate: vpnlogic.FailRetryAndTerminate,
@@ -117,7 +144,7 @@ func (m *Main) clientConfig(start uint32) gy.ClientConfig {
 		realm = servers[0].Realm
 	}
 	return gy.ClientConfig{
-		Local: diameter.Origin{Host: m.cfg.Node.VPN.Host, Realm: m.cfg.Node.VPN.Realm, StateID: start},
+		Local: origin, Keeper: keeper, RatingBlock: cmp.Or(m.cfg.Charging.RatingBlock, -1),
 		Realm: realm, Tx: m.cfg.Charging.Tx, FailureHandling: handling[m.cfg.Charging.OnFailure],
 		TraceInSessionID: m.cfg.Telemetry.TraceInSessionID, Logger: m.opt.Logger,
 	}
@@ -137,7 +164,7 @@ func (m *Main) endpoints() ([]peer.Endpoint, error) {
 		if err != nil {
 			return nil, fmt.Errorf("charging.servers[%d].tls: %w", i, err)
 		}
-		all = append(all, peer.Endpoint{Address: s.Address, Host: s.Host, Realm: s.Realm, TLS: secure, Priority: s.Priority})
+		all = append(all, peer.Endpoint{Address: s.Address, Host: s.Host, Realm: s.Realm, Transport: s.Transport, TLS: secure, Priority: s.Priority})
 	}
 	return all, nil
 }
@@ -157,12 +184,6 @@ func reachable(a net.Addr) string {
 		return a.String()
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
-}
-
-// untilDone is the run of a part that only has something to stop.
-func untilDone(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
 }
 
 // openPeer is nil when at least one charging system is connected.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,10 +26,10 @@ func newSessionList(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.list(sessions, len(sessions), "SESSION\tCLIENT\tSERVICE\tOPENED\tUNTIL\tFROZEN\tCHARGED\tCLOSED", func(t *table) {
+				return c.list(sessions, len(sessions), "SESSION\tCLIENT\tSERVICE\tOPENED\tUNTIL\tFROZEN\tCHARGED\tCLOSED\tNOTE", func(t *table) {
 					for _, s := range sessions {
-						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", s.SessionID, s.Client, s.Service, s.OpenedAt.Local().Format(time.DateTime),
-							s.Deadline.Local().Format(time.DateTime), s.Frozen, s.Charged, dayText(s.ClosedAt, ""))
+						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", s.SessionID, s.Client, s.Service, s.OpenedAt.Local().Format(time.DateTime),
+							s.Deadline.Local().Format(time.DateTime), s.Frozen, s.Charged, dayText(s.ClosedAt, ""), sessionNote(s))
 					}
 				})
 			})
@@ -42,12 +43,22 @@ func newSessionList(a *app) *cobra.Command {
 	return cmd
 }
 
+// sessionNote is what is going on with a session: its client has restarted and lost
+// it, or is being asked to come back or to end it.
+func sessionNote(s pgstore.SessionInfo) string {
+	if s.Orphaned {
+		return strings.TrimSpace("orphaned " + s.Notice)
+	}
+	return s.Notice
+}
+
 func newSessionClose(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "close SESSION-ID",
 		Short: "End a session: what it froze goes back to the account",
 		Long: `Close ends the session's supervision now: the next sweep of a serving gygate gives its
-freeze back and closes it, exactly once. The client learns of it at its next request.`,
+freeze back and closes it, exactly once. Its client is asked to end it at once
+(Abort-Session-Request); up to a minute later its final report is still charged.`,
 		Example: "  gygate session close 'vpn.gygate.example;3883822;42'",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.run(func(c *invocation) error {

@@ -117,9 +117,14 @@ func (s *stage) play(ctx context.Context, from, to string, talk time.Duration) (
 	if err != nil {
 		return played{}, err
 	}
+	return s.finished(ctx, from, result)
+}
+
+// finished waits for the record of a call, and joins it with the journal.
+func (s *stage) finished(ctx context.Context, from string, result phone.Result) (p played, err error) {
 	wait, cancel := context.WithTimeout(ctx, recordWait)
 	defer cancel()
-	p := played{Phone: result}
+	p.Phone = result
 	p.Currency = "EUR"
 	if p.Events, p.Record, err = s.seen.Wait(wait, result.CallID); err != nil {
 		return played{}, err
@@ -127,6 +132,10 @@ func (s *stage) play(ctx context.Context, from, to string, talk time.Duration) (
 	if p.Record.Session == "" {
 		return p, nil
 	}
-	p.Journal, err = s.main.admin.SessionJournal(ctx, p.Record.Session)
+	if p.Journal, err = s.main.admin.SessionJournal(ctx, p.Record.Session); err != nil || len(p.Journal) == 0 {
+		return p, err
+	}
+	account, err := s.main.admin.Journal(ctx, from, 0)
+	p.Elsewhere = ladder.Elsewhere(p.Journal[0].Session, account)
 	return p, err
 }

@@ -41,14 +41,16 @@ func newTariffList(a *app) *cobra.Command {
 }
 
 func newTariffImport(a *app) *cobra.Command {
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "import FILE.csv",
 		Short: "Add prices from a CSV file, all or none (- for standard input)",
 		Long: `Columns: id, rating_group, unit (seconds, octets, events), currency, price; optionally
 version, service, prefix, fee, minimum, first, following, per, bands, zone, valid_from.
 A price that changes is a new version: running sessions keep the one they began with.
-A serving gygate takes the prices within ocs.tariff_poll.`,
-		Example: "  gygate tariff import prices.csv",
+A serving gygate takes the prices within ocs.tariff_poll, and then asks the clients of
+open sessions to come back (Re-Auth-Request), so that what had no price is asked for anew.`,
+		Example: "  gygate tariff import prices.csv\n  gygate tariff import --quiet prices.csv   # leave open sessions alone",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.run(func(c *invocation) error {
 			return c.withBooks(func(b *books) error {
@@ -57,13 +59,14 @@ A serving gygate takes the prices within ocs.tariff_poll.`,
 					return usage("%w", err)
 				}
 				defer file.Close()
-				if err := pgstore.NewAdmin(b.pool).ImportTariff(c.ctx, file); err != nil {
+				if err := pgstore.NewAdmin(b.pool).TellClients(!quiet).ImportTariff(c.ctx, file); err != nil {
 					return err
 				}
 				return c.show(map[string]string{"file": c.args[0], "status": "imported"}, "prices of %s imported\n", c.args[0])
 			})
 		}),
 	}
+	cmd.Flags().BoolVar(&quiet, "quiet", false, "ask no client of an open session to come back")
 	a.jsonFlag(cmd)
 	return cmd
 }
@@ -97,11 +100,10 @@ type bandLine struct {
 }
 
 func tariffLines(entries []ocs.TariffEntry) []tariffLine {
-	units := map[ocs.UnitKind]string{ocs.Seconds: "seconds", ocs.Octets: "octets", ocs.Events: "events"}
 	lines := []tariffLine{}
 	for _, e := range entries {
 		l := tariffLine{
-			ID: e.ID, Version: e.Version, Service: e.Service, RatingGroup: e.RatingGroup, Prefix: e.Prefix, Unit: units[e.Unit],
+			ID: e.ID, Version: e.Version, Service: e.Service, RatingGroup: e.RatingGroup, Prefix: e.Prefix, Unit: unitWords[e.Unit],
 			Currency: e.Currency, Fee: e.Fee, Minimum: e.Minimum, First: e.First, Following: e.Following, Price: e.Price, Per: e.Per, Zone: e.Zone,
 		}
 		if !e.ValidFrom.IsZero() {

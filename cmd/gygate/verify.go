@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,11 @@ func newVerifyCommand(a *app) *cobra.Command {
 		Short: "Check that the books add up; exits with 1 when they do not",
 		Long: `Verify audits the books in one snapshot, beside running charging: of each balance,
 credits - debits = amount and the freezes on it = frozen; no freeze without an open
-session; each request moved money once; what was rated = debited + overrun.`,
+session; each request moved money once; what was rated = debited + overrun.
+
+Below that it lists what the last day left uncharged or unknown, which is no violation:
+use reported for no open session, sessions that were ended because nothing was heard of
+them, use that no balance covered, and repeats that reported something else.`,
 		Example: "  gygate verify\n  gygate verify --json",
 		Args:    cobra.NoArgs,
 		RunE: a.run(func(c *invocation) error {
@@ -50,6 +55,13 @@ func writeVerify(w io.Writer, r pgstore.VerifyReport) error {
 			break
 		}
 		fmt.Fprintln(w, v)
+	}
+	for i, l := range r.Reconciliation.Lines {
+		if i == violationsShown {
+			fmt.Fprintf(w, "… and %d more\n", r.Reconciliation.Found-violationsShown)
+			break
+		}
+		fmt.Fprintf(w, "%s %s\n", l.At.Local().Format(time.DateTime), l)
 	}
 	verdict := "the books add up"
 	if !r.OK() {

@@ -64,6 +64,7 @@ type Database struct {
 type Diameter struct {
 	Listen      []string      `yaml:"listen"`
 	TLS         ServerTLS     `yaml:"tls"`
+	SCTP        SCTP          `yaml:"sctp"`
 	Unknown     string        `yaml:"unknown"`
 	Peers       []Peer        `yaml:"peers"`
 	Watchdog    time.Duration `yaml:"watchdog"`
@@ -80,13 +81,9 @@ type ServerTLS struct {
 	CA          string   `yaml:"ca_file"`
 }
 
-// Peer is a Diameter peer that may connect.
-type Peer struct {
-	Host        string   `yaml:"host"`
-	Addresses   []string `yaml:"addresses"`
-	Certificate string   `yaml:"certificate_name"`
-	Trusted     bool     `yaml:"trusted"`
-	Strict      bool     `yaml:"strict"`
+// SCTP is the listener over SCTP; off while Listen is empty.
+type SCTP struct {
+	Listen []string `yaml:"listen"`
 }
 
 // OCS sizes the charging engine and sets its policy.
@@ -128,15 +125,18 @@ type Charging struct {
 	OnFailure string        `yaml:"on_failure"`
 	Watchdog  time.Duration `yaml:"watchdog"`
 	Reconnect time.Duration `yaml:"reconnect"`
+	// RatingBlock is how long what had no price is not asked for again; 0: never.
+	RatingBlock time.Duration `yaml:"rating_block"`
 }
 
 // Server is an online charging system that VPN logic may use.
 type Server struct {
-	Address  string    `yaml:"address"`
-	Host     string    `yaml:"host"`
-	Realm    string    `yaml:"realm"`
-	Priority int       `yaml:"priority"`
-	TLS      ClientTLS `yaml:"tls"`
+	Address   string    `yaml:"address"`
+	Transport string    `yaml:"transport"` // "": tcp
+	Host      string    `yaml:"host"`
+	Realm     string    `yaml:"realm"`
+	Priority  int       `yaml:"priority"`
+	TLS       ClientTLS `yaml:"tls"`
 }
 
 // ClientTLS is used towards a server when CA is set.

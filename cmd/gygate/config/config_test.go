@@ -93,6 +93,9 @@ func TestParseReportsAllFaultsAtOnce(t *testing.T) {
 		{"all addresses with a host", "sip: {host: gygate.example, listen: ['udp:0.0.0.0:5060', 'sctp:0.0.0.0:1']}", []string{"sip.listen[1]"}},
 		{"same identity", "node: {vpn: {host: OCS.gygate.example}}", []string{"node.vpn.host"}},
 		{"peer twice", "diameter: {peers: [{host: a, addresses: [10.0.0.0/8]}, {host: A, addresses: [10.0.0.0/8]}]}", []string{"diameter.peers[1].host"}},
+		{"relayed peer", "diameter: {peers: [{host: a, relayed: true, addresses: [10.0.0.0/8]}, {host: b, relayed: true, habits: {validity_max: 5s, refund_max: -1, no_4011: maybe}}]}",
+			[]string{"diameter.peers[1].habits.no_4011", "diameter.peers[0].relayed", "diameter.peers[1].habits.validity_max", "diameter.peers[1].habits.refund_max"}},
+		{"transport", "charging: {servers: [{address: 'a:1', transport: udp}]}\ndiameter: {sctp: {listen: [here]}}", []string{"diameter.sctp.listen[0]", "charging.servers[0].transport"}},
 		{"tls half", "diameter: {tls: {listen: ['127.0.0.1:5868'], key_file: k}}", []string{"diameter.tls"}},
 		{"sip", "sip: {listen: ['sctp:127.0.0.1:1'], next_hop: phone, contacts: {1: 'tel:1'}, session_expires: 10s}",
 			[]string{"sip.listen[0]", "sip.next_hop", "sip.contacts.1", "sip.session_expires"}},
@@ -192,6 +195,31 @@ func TestEffectiveMasksSecrets(t *testing.T) {
 		}
 		if c.Database.DSN != dsn {
 			t.Error("masking changed the configuration")
+		}
+	}
+}
+
+func TestTolerancesFollowStrict(t *testing.T) {
+	c, err := Parse([]byte(`diameter:
+  peers:
+    - {host: a, addresses: [10.0.0.0/8]}
+    - {host: b, addresses: [10.0.0.0/8], strict: true, tolerate: {late_terminate: true}}
+    - {host: c, relayed: true, tolerate: {newer_avps: false}, habits: {reauthorize: false, refund_max: "2.50"}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, r := &c.Diameter.Peers[0], &c.Diameter.Peers[1], &c.Diameter.Peers[2]
+	for name, got := range map[string]bool{
+		"an ordinary peer tolerates all":            a.Tolerates(a.Tolerate.NewerAVPs) && a.Tolerates(a.Tolerate.LateTerminate),
+		"a strict one nothing":                      !b.Tolerates(b.Tolerate.NewerAVPs),
+		"but what is named":                         b.Tolerates(b.Tolerate.LateTerminate),
+		"a single tolerance can be switched off":    !r.Tolerates(r.Tolerate.NewerAVPs) && r.Tolerates(r.Tolerate.ForbiddenAVPs),
+		"re-authorisation is the rule":              On(a.Habits.Reauthorize) && !On(r.Habits.Reauthorize),
+		"money is read exactly, in whole millionth": r.Habits.RefundMax == 2_500_000,
+	} {
+		if !got {
+			t.Errorf("not so: %s", name)
 		}
 	}
 }

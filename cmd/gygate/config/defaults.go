@@ -20,6 +20,12 @@ const (
 	FailRetryAndTerminate = "retry_and_terminate"
 )
 
+// Names of Server.Transport.
+const (
+	TransportTCP  = "tcp"
+	TransportSCTP = "sctp"
+)
+
 // Default is the configuration of an empty file: everything on loopback, an
 // embedded database, nobody let in who is not named.
 func Default() *Config {
@@ -46,10 +52,11 @@ func Default() *Config {
 			Policy:     Policy(ocs.DefaultPolicy()),
 		},
 		Charging: Charging{
-			Tx:        10 * time.Second,
-			OnFailure: FailTerminate,
-			Watchdog:  30 * time.Second,
-			Reconnect: 5 * time.Second,
+			Tx:          10 * time.Second,
+			OnFailure:   FailTerminate,
+			Watchdog:    30 * time.Second,
+			Reconnect:   30 * time.Second,
+			RatingBlock: 10 * time.Minute,
 		},
 		SIP: SIP{
 			Listen:         []string{"udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"},

@@ -104,6 +104,9 @@ func shapeStruct(n *yaml.Node, t reflect.Type, path string, faults *Faults) {
 }
 
 func kindName(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch {
 	case t.String() == "time.Duration":
 		return "a duration such as 10s or 5m"

@@ -16,6 +16,7 @@ import (
 const (
 	watchdogMin       = 6 * time.Second  // RFC 3539 §3.4.1
 	sessionExpiresMin = 90 * time.Second // RFC 4028 §4
+	tariffPollMax     = 10 * time.Second // clients are told 15 s after a change
 	lanesMax          = 64
 	batchLimit        = 4096
 )
@@ -68,6 +69,7 @@ func (k *checker) identity(path, s string) {
 func (k *checker) diameter(d *Diameter) {
 	k.addresses("diameter.listen", d.Listen)
 	k.addresses("diameter.tls.listen", d.TLS.Listen)
+	k.addresses("diameter.sctp.listen", d.SCTP.Listen)
 	if len(d.TLS.Listen) > 0 && (d.TLS.Certificate == "" || d.TLS.Key == "" || d.TLS.CA == "") {
 		k.fault("diameter.tls", "listen is set: certificate_file, key_file and ca_file are needed")
 	}
@@ -76,20 +78,7 @@ func (k *checker) diameter(d *Diameter) {
 	k.atLeast("diameter.cer_timeout", d.CERTimeout, time.Second)
 	k.within("diameter.connections_max", int64(d.Connections), 1, 65536)
 	k.within("diameter.per_address_max", int64(d.PerAddress), 1, 65536)
-	hosts := map[string]bool{}
-	for i, p := range d.Peers {
-		path := fmt.Sprintf("diameter.peers[%d]", i)
-		k.identity(path+".host", p.Host)
-		if host := strings.ToLower(p.Host); hosts[host] {
-			k.fault(path+".host", "%q stands in the list twice", p.Host)
-		} else {
-			hosts[host] = true
-		}
-		if len(p.Addresses) == 0 {
-			k.fault(path+".addresses", "is empty: name the networks the peer connects from")
-		}
-		k.prefixes(path+".addresses", p.Addresses)
-	}
+	k.peers(d.Peers)
 }
 
 func (k *checker) ocs(o *OCS) {
@@ -99,6 +88,9 @@ func (k *checker) ocs(o *OCS) {
 	k.within("ocs.cache_max", int64(o.CacheMax), 1, 1<<24)
 	k.atLeast("ocs.sweep", o.Sweep, 100*time.Millisecond)
 	k.atLeast("ocs.tariff_poll", o.TariffPoll, 100*time.Millisecond)
+	if o.TariffPoll > tariffPollMax {
+		k.fault("ocs.tariff_poll", "%s is more than %s: clients would be asked to come back before the new prices are in force", o.TariffPoll, tariffPollMax)
+	}
 	p := o.Policy
 	if err := ocs.Policy(p).Check(); err != nil {
 		k.fault("ocs.policy", "%s", strings.TrimPrefix(err.Error(), "policy: "))
@@ -118,9 +110,14 @@ func (k *checker) charging(c *Charging) {
 	k.oneOf("charging.on_failure", c.OnFailure, FailTerminate, FailContinue, FailRetryAndTerminate)
 	k.atLeast("charging.watchdog", c.Watchdog, watchdogMin)
 	k.atLeast("charging.reconnect", c.Reconnect, 100*time.Millisecond)
+	k.atLeast("charging.rating_block", c.RatingBlock, 0)
 	for i, s := range c.Servers {
 		path := fmt.Sprintf("charging.servers[%d]", i)
 		k.address(path+".address", s.Address)
+		k.oneOf(path+".transport", s.Transport, "", TransportTCP, TransportSCTP)
+		if s.Transport == TransportSCTP && s.TLS != (ClientTLS{}) {
+			k.fault(path+".tls", "TLS over SCTP is not supported; use transport tcp")
+		}
 		if s.Host != "" {
 			k.identity(path+".host", s.Host)
 		}

@@ -42,7 +42,9 @@ func (c Call) Write(w io.Writer, width int) error {
 			p.arrow(at, "gygate", "ocs", requestText(e.Request))
 		case e.Answer != nil:
 			p.arrow(at, "ocs", "gygate", answerText(e.Answer))
-			p.money(steps, last)
+			if e.Answer.Code != 0 {
+				p.money(steps, last)
+			}
 		case e.To == "" || party(e.From) == party(e.To):
 			p.note(at, e.From, "* "+e.Text)
 		default:
@@ -79,7 +81,7 @@ func (c Call) writeSum(b *strings.Builder) {
 	}
 	if len(c.Journal) > 0 {
 		fmt.Fprintf(b, "  money    reserved %s = debited %s + refunded %s\n", s.Reserved, s.Debited, s.Refunded)
-		fmt.Fprintf(b, "  balance  %s - %s = %s %s, frozen %s\n", s.Opening, s.Debited, s.Amount, c.Currency, s.Frozen)
+		fmt.Fprintf(b, "  balance  %s - %s%s = %s %s, frozen %s\n", s.Opening, s.Debited, elsewhereText(c.Elsewhere), s.Amount, c.Currency, s.Frozen)
 	}
 	if s.Overrun > 0 {
 		fmt.Fprintf(b, "  overrun  %s used beyond what the account could pay\n", s.Overrun)
@@ -108,6 +110,12 @@ func requestText(r *vpnlogic.ChargeRequest) string {
 	if why := reportText(r.Report); why != "" {
 		s += " (" + why + ")"
 	}
+	if r.Wanted != 0 {
+		s += fmt.Sprintf(" group %d -> %d", r.RatingGroup, r.Wanted)
+	}
+	if r.Repeat {
+		s += " again"
+	}
 	return s
 }
 
@@ -121,6 +129,10 @@ func reportText(r vpnlogic.ReportReason) string {
 		return "quota exhausted"
 	case vpnlogic.ReportValidityTime:
 		return "validity over"
+	case vpnlogic.ReportRatingChange:
+		return "other price"
+	case vpnlogic.ReportForced:
+		return "asked for"
 	}
 	return ""
 }

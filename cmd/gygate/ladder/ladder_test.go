@@ -91,8 +91,47 @@ func refused() Call {
 	}}
 }
 
+// asked is a call that the charging system speaks to by itself: on a top-up of its
+// last units, and when the account is blocked.
+func asked() Call {
+	const s = time.Second
+	const cent = ocs.MoneyScale / 100
+	return Call{
+		Currency: "EUR", Elsewhere: 500 * cent,
+		Events: []vpnlogic.CallEvent{
+			at(0, "caller", "gygate", "INVITE 6002"),
+			request(1, vpnlogic.ChargeRequest{Type: 1, Report: vpnlogic.ReportNone}),
+			answer(4, vpnlogic.ChargeAnswer{Code: 2001, Grant: vpnlogic.Grant{Time: 3 * s, Final: true}}),
+			at(5, "gygate", "called", "INVITE 493023125002"),
+			at(30, "called", "gygate", "200 OK"),
+			at(1100, "ocs", "gygate", "RAR"),
+			at(1100, "gygate", "ocs", "RAA will report"),
+			request(1101, vpnlogic.ChargeRequest{Type: 2, Number: 1, Used: 2 * s, Report: vpnlogic.ReportForced}),
+			answer(1104, vpnlogic.ChargeAnswer{Code: 2001, Grant: vpnlogic.Grant{Time: 3 * s}}),
+			request(1900, vpnlogic.ChargeRequest{Type: 2, Number: 2, Used: s, RatingGroup: 100, Wanted: 101, Report: vpnlogic.ReportRatingChange}),
+			answer(1990, vpnlogic.ChargeAnswer{}),
+			request(2000, vpnlogic.ChargeRequest{Type: 2, Number: 2, Used: s, RatingGroup: 100, Wanted: 101, Report: vpnlogic.ReportRatingChange, Repeat: true}),
+			answer(2003, vpnlogic.ChargeAnswer{Code: 2001, Grant: vpnlogic.Grant{Time: 3 * s}}),
+			at(2500, "ocs", "gygate", "ASR"),
+			at(2500, "gygate", "ocs", "ASA accepted"),
+			at(2501, "gygate", "caller", "BYE"),
+			at(2501, "gygate", "called", "BYE"),
+			request(2502, vpnlogic.ChargeRequest{Type: 3, Number: 3, Report: vpnlogic.ReportFinal}),
+			answer(2506, vpnlogic.ChargeAnswer{Code: 2001, Cost: "0.03"}),
+			record(2507, vpnlogic.CallRecord{Class: vpnlogic.OnNet, Charging: vpnlogic.ChargingPrepaid, Talked: 2471 * time.Millisecond,
+				Reported: 3 * s, Cost: "0.03", Cause: 21, Status: 200, Reason: vpnlogic.ReasonAborted, ReleasedBy: "charging"}),
+		},
+		Journal: []ocs.JournalRow{
+			row(ocs.Initial, 0, 0, 0, 3, 3, 3),
+			row(ocs.Update, 1, 2, 1, 3, 501, 3),
+			row(ocs.Update, 2, 1, 2, 3, 500, 3),
+			row(ocs.Terminate, 3, 0, 3, 0, 500, 0),
+		},
+	}
+}
+
 func TestWrite(t *testing.T) {
-	for name, call := range map[string]Call{"prepaid": prepaid(), "refused": refused()} {
+	for name, call := range map[string]Call{"prepaid": prepaid(), "refused": refused(), "asked": asked()} {
 		for _, width := range []int{80, 100, 120} {
 			t.Run(fmt.Sprintf("%s-%d", name, width), func(t *testing.T) {
 				var b bytes.Buffer
@@ -177,6 +216,36 @@ func TestSumOverTwoBalances(t *testing.T) {
 	s := call.Sum()
 	if len(s.Faults) > 0 || s.Opening.String() != "10.50" || s.Amount.String() != "10.44" {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// What others move on the same balances in mid-call is a term of the equation.
+func TestSumKnowsOfOthers(t *testing.T) {
+	const cent = ocs.MoneyScale / 100
+	call := asked()
+	if s := call.Sum(); len(s.Faults) > 0 || s.Amount != 500*cent {
+		t.Errorf("got %+v", s)
+	}
+	call.Elsewhere = -2 * cent
+	if faults := call.Sum().Faults; len(faults) != 1 || faults[0] != "opening 0.03 - debited 0.03 - 0.02 elsewhere is not the balance 5.00" {
+		t.Errorf("faults %q", faults)
+	}
+}
+
+func TestElsewhere(t *testing.T) {
+	mine, other := ocs.KeyOf("mine"), ocs.KeyOf("other")
+	of := func(session ocs.SessionKey, balance, debited, credited int64) ocs.JournalRow {
+		return ocs.JournalRow{Session: session, Balance: balance, Debited: debited, Credited: credited}
+	}
+	got := Elsewhere(mine, []ocs.JournalRow{
+		of(ocs.SessionKey{}, 1, 0, 1000), // before the session
+		of(mine, 1, 0, 0),
+		of(other, 1, 7, 0), of(ocs.SessionKey{}, 1, 0, 50), of(other, 2, 3, 0), // of another balance
+		of(mine, 1, 5, 0), of(mine, 1, 0, 0),
+		of(other, 1, 1, 0), // after the session
+	})
+	if got != 43 {
+		t.Errorf("got %d, want 43", got)
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 type Call struct {
 	Events  []vpnlogic.CallEvent
 	Journal []ocs.JournalRow // of the call's session, oldest first; nil when the books are elsewhere
+	// Elsewhere is what others did to the balances the session touched, between its
+	// first step and its last: a top-up adds, another session's debit takes away.
+	Elsewhere ocs.Money
 	// Currency is written behind sums, e.g. "EUR".
 	Currency string
 }
@@ -89,7 +92,7 @@ func (c Call) Sum() Sum {
 	}
 	var record *vpnlogic.CallRecord
 	for _, e := range c.Events {
-		if e.Request != nil {
+		if e.Request != nil && !e.Request.Repeat {
 			s.Used += e.Request.Used
 		}
 		if e.Record != nil {
@@ -114,8 +117,8 @@ func (s *Sum) check(c Call, record *vpnlogic.CallRecord) {
 	if c.Journal == nil {
 		return
 	}
-	if s.Opening-s.Debited != s.Amount {
-		fault("opening %s - debited %s is not the balance %s", s.Opening, s.Debited, s.Amount)
+	if s.Opening-s.Debited+c.Elsewhere != s.Amount {
+		fault("opening %s - debited %s%s is not the balance %s", s.Opening, s.Debited, elsewhereText(c.Elsewhere), s.Amount)
 	}
 	if left := s.Reserved - s.Refunded - s.Debited; left > 0 {
 		fault("%s reserved and neither debited nor refunded", left)
@@ -123,6 +126,35 @@ func (s *Sum) check(c Call, record *vpnlogic.CallRecord) {
 	if rated := s.Debited + s.Overrun; s.Cost != "" && !sameMoney(s.Cost, rated) {
 		fault("debited %s + overrun %s is not the cost %s of the call record", s.Debited, s.Overrun, s.Cost)
 	}
+}
+
+// elsewhereText is the term of an equation for what others moved, "" for nothing.
+func elsewhereText(m ocs.Money) string {
+	switch {
+	case m > 0:
+		return fmt.Sprintf(" + %s elsewhere", m)
+	case m < 0:
+		return fmt.Sprintf(" - %s elsewhere", -m)
+	}
+	return ""
+}
+
+// Elsewhere adds up what the rows of an account's journal that are not of the
+// session did to the balances it touched, between its first row and its last. The
+// journal is whole and oldest first.
+func Elsewhere(session ocs.SessionKey, account []ocs.JournalRow) (sum ocs.Money) {
+	since := map[int64]ocs.Money{} // the session's last row, by balance
+	for _, r := range account {
+		moved, touched := since[r.Balance]
+		switch {
+		case r.Session == session:
+			sum += moved
+			since[r.Balance] = 0
+		case touched:
+			since[r.Balance] = moved + ocs.Money(r.Credited-r.Debited)
+		}
+	}
+	return sum
 }
 
 func sameMoney(text string, m ocs.Money) bool {
