@@ -145,7 +145,6 @@ func (ws *WorkingSet) discard() {
 func (l *lane) answer(jobs []*job, outcomes []Outcome) {
 	l.engine.telemetry.count(jobs, outcomes)
 	for i, j := range jobs {
-		l.note(j, &outcomes[i])
 		j.done(outcomes[i])
 	}
 }
@@ -153,28 +152,5 @@ func (l *lane) answer(jobs []*job, outcomes []Outcome) {
 func (l *lane) refuse(jobs []*job, r Refusal) {
 	for _, j := range jobs {
 		l.engine.answerNow(j, r)
-	}
-}
-
-// note logs what an operator should look at.
-func (l *lane) note(j *job, o *Outcome) {
-	if o.Mismatch {
-		l.engine.log.Warn("a repeated request differs from the one it repeats; the first one's answer was sent",
-			"session", j.step.SessionID, "number", j.key.Number)
-	}
-	switch {
-	case o.Replayed:
-	case o.Refusal == SessionExists:
-		l.engine.log.Warn("a first request came for a Session-Id that is in use; two clients may choose the same ones",
-			"session", j.step.SessionID, "number", j.key.Number, "peer", j.step.Client.Host)
-	case o.Refusal == RefundTooLarge:
-		l.engine.log.Warn("a refund of more than was debited, or than the client may refund, was refused",
-			"session", j.step.SessionID, "number", j.key.Number, "peer", j.step.Client.Host)
-	}
-	for i := range o.Items {
-		if o.Items[i].Capped > 0 && !o.Replayed {
-			l.engine.log.Warn("more seconds were reported than have passed; the surplus was not charged",
-				"session", j.step.SessionID, "number", j.key.Number, "surplus", o.Items[i].Capped)
-		}
 	}
 }

@@ -118,17 +118,23 @@ func (p *Policy) minimum(unit UnitKind) int64 {
 	return p.MinimumEvents
 }
 
-func (p *Policy) threshold(unit UnitKind) int64 {
+// threshold is for a grant of n units. A gateway stalls traffic at the end of a
+// quota it was given no threshold for, so a small one of octets has its own
+// (conformance D-062).
+func (p *Policy) threshold(unit UnitKind, n int64) int64 {
 	switch unit {
 	case Seconds:
 		return p.ThresholdSeconds
 	case Octets:
-		return p.ThresholdOctets
+		return min(p.ThresholdOctets, n/thresholdShare)
 	case Events:
 		return p.ThresholdEvents
 	}
 	return 0
 }
+
+// thresholdShare is the part of a small grant of octets that is its threshold.
+const thresholdShare = 5
 
 // validity is the Validity-Time for a service.
 func (p *Policy) validity(c *ServiceContext) time.Duration {

@@ -29,9 +29,11 @@ type decision struct {
 	session *Session
 	service *ServiceContext
 	verbs   Verbs
-	at      time.Time // Event-Timestamp, as far as it can be believed
-	items   []Item    // one for each target
-	ends    bool      // the step ends the session: no quota of it lives on
+	at      time.Time      // Event-Timestamp, as far as it can be believed
+	items   []Item         // one for each target
+	before  int            // targets the session had before this step
+	meant   []*TargetState // of these, what items have spoken for that do not name them
+	ends    bool           // the step ends the session: no quota of it lives on
 	outcome Outcome
 }
 

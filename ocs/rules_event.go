@@ -40,7 +40,8 @@ type bill struct {
 	*movement
 	quantity int64
 	unit     UnitKind
-	amount   Money // of the price at the Event-Timestamp
+	amount   Money    // of the price at the Event-Timestamp
+	parts    []Freeze // what it was paid from
 }
 
 // bill prices an item. What the client leaves open is one slice.
@@ -95,7 +96,7 @@ func (d *decision) directDebit() {
 			return
 		}
 	}
-	undo := d.account.save()
+	undo, rows := d.account.save(), len(d.ws.Journal)
 	var bills []bill
 	for i, item := range d.items {
 		b, refusal := d.bill(item)
@@ -104,15 +105,17 @@ func (d *decision) directDebit() {
 		}
 		if refusal != "" {
 			undo()
+			d.ws.Journal = d.ws.Journal[:rows]
 			d.refuseEvent(item, refusal)
 			return
 		}
 		d.token(&b, i)
+		b.parts = b.debited()
+		b.book() // before the next item moves the same balances
 		bills = append(bills, b)
 	}
 	for _, b := range bills {
 		d.keepDebit(b)
-		b.book()
 		d.outcome.Items = append(d.outcome.Items, b.out)
 	}
 }
@@ -183,17 +186,22 @@ func (d *decision) token(b *bill, item int) {
 	b.out.RefundToken = hash[:tokenLen]
 }
 
+// debited is what the bill took out of which balance.
+func (b *bill) debited() (parts []Freeze) {
+	for _, f := range b.flows {
+		if f.debited > 0 {
+			parts = append(parts, Freeze{Balance: f.balance.ID, Amount: f.debited})
+		}
+	}
+	return parts
+}
+
 // keepDebit stores what a later REFUND_ACCOUNT may take back.
 func (d *decision) keepDebit(b bill) {
 	if b.out.RefundToken == nil {
 		return
 	}
-	debit := &EventDebit{Account: d.payer, Token: b.out.RefundToken, Cost: b.out.Debited, Units: *b.out.Granted}
-	for _, f := range b.flows {
-		if f.debited > 0 {
-			debit.Parts = append(debit.Parts, Freeze{Balance: f.balance.ID, Amount: f.debited})
-		}
-	}
+	debit := &EventDebit{Account: d.payer, Token: b.out.RefundToken, Parts: b.parts, Cost: b.out.Debited, Units: *b.out.Granted}
 	if d.ws.Debits == nil {
 		d.ws.Debits = make(map[string]*EventDebit)
 	}

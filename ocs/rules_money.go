@@ -32,7 +32,7 @@ type flow struct {
 func (d *decision) move(item Item) *movement {
 	m := &movement{decision: d, item: item, kind: JournalStep}
 	m.out.Target, m.out.RatingGroup = item.Target, item.RatingGroup
-	m.state = d.findTarget(item)
+	m.state = d.ownTarget(item)
 	if m.state != nil {
 		m.late = (d.key.Type == Update || d.key.Type == Direct) && d.key.Number < m.state.GrantNumber && !d.ends
 		m.price = d.pinned(m.state)
@@ -43,9 +43,24 @@ func (d *decision) move(item Item) *movement {
 	return m
 }
 
+// ownTarget is findTarget, unless another item of this step speaks for what it
+// finds: the one that names it, or an earlier one. A step moves a target once.
+func (d *decision) ownTarget(item Item) *TargetState {
+	t := d.findTarget(item)
+	switch {
+	case t == nil || t.Target == item.Target:
+		return t
+	case itemOf(d.items, t.Target) != nil || slices.Contains(d.meant, t):
+		return nil
+	}
+	d.meant = append(d.meant, t)
+	return t
+}
+
 // findTarget finds the item's state: the same target, or, for a report, the
 // only one of the rating group that is more or less specific than the item
 // (clients that were granted a group report a service of it, and the reverse).
+// What another item of this step has begun is that item's alone.
 func (d *decision) findTarget(item Item) *TargetState {
 	for _, t := range d.session.Targets {
 		if t.Target == item.Target {
@@ -54,7 +69,7 @@ func (d *decision) findTarget(item Item) *TargetState {
 	}
 	report := reports(item.Used) || item.Final
 	var found *TargetState
-	for _, t := range d.session.Targets {
+	for _, t := range d.session.Targets[:d.before] {
 		if t.RatingGroup != item.RatingGroup || (t.Target.specific() && item.Target.specific()) {
 			continue
 		}

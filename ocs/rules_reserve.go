@@ -66,7 +66,7 @@ func (m *movement) grant(g grant) {
 	}
 	m.out.ValidFor = m.validFor()
 	m.share(g)
-	if t := m.policy.threshold(m.state.Unit); !g.final && t < g.quantity {
+	if t := m.policy.threshold(m.state.Unit, g.quantity); !g.final && t < g.quantity {
 		m.out.Threshold = t
 	}
 	if m.price != nil && m.price.clock != nil && m.state.Unit != Seconds {

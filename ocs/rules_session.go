@@ -290,6 +290,7 @@ func (d *decision) summarize() {
 
 // serveItems serves all items of a request to a running session.
 func (d *decision) serveItems(refusal Refusal) {
+	d.before = len(d.session.Targets)
 	d.settle()
 	for _, item := range d.items {
 		d.serveItem(item, refusal)
