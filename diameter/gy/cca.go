@@ -28,6 +28,7 @@ type CCA struct {
 	LowBalance      Optional[uint32] // Low-Balance-Indication
 	Remaining       Optional[Amount] // Remaining-Balance
 	FailureHandling Optional[uint32] // Credit-Control-Failure-Handling
+	DebitFailure    Optional[uint32] // Direct-Debiting-Failure-Handling
 	OriginStateID   uint32
 	ErrorMessage    string
 	Failed          [][]byte // the AVPs inside Failed-AVP, each encoded without padding
@@ -46,6 +47,37 @@ type ServiceAnswer struct {
 	VolumeThreshold   uint32           // Volume-Quota-Threshold in octets, 0: none
 	UnitThreshold     uint32           // Unit-Quota-Threshold, 0: none
 	RefundInformation []byte
+
+	// What only a server writes: a call has no use for it.
+	Redirect        Optional[RedirectServer] // with Final-Unit-Action 1
+	Filters         []string                 // Restriction-Filter-Rule, with Final-Unit-Action 2
+	FilterIDs       []string                 // Filter-Id, likewise
+	HoldingTime     uint32                   // Quota-Holding-Time in seconds, 0: none
+	ConsumptionTime uint32                   // Quota-Consumption-Time in seconds, 0: none
+	Triggers        Optional[[]uint32]       // Trigger; without a member it disables all
+	Pool            Optional[PoolReference]
+	Announcement    Optional[Announcement]
+}
+
+// RedirectServer is where the end user goes when the units are used up (RFC 8506
+// §8.37).
+type RedirectServer struct {
+	Type    uint32 // Redirect-Address-Type
+	Address string
+}
+
+// PoolReference is a share in a credit pool (RFC 8506 §8.30).
+type PoolReference struct {
+	ID         uint32
+	UnitType   uint32 // CC-Unit-Type
+	Multiplier int64  // Unit-Value: how much of the pool one unit takes
+}
+
+// Announcement is Announcement-Information (TS 32.299 §7.2.12A) for the served
+// party; the quota runs on meanwhile.
+type Announcement struct {
+	ID     uint32           // Announcement-Identifier
+	Before Optional[uint32] // Time-Indicator: seconds before the quota ends
 }
 
 // Append appends the whole answer to req: the header mirrored, Session-Id
@@ -63,6 +95,7 @@ func (c *CCA) Append(b []byte, req diameter.Message, local diameter.Origin) []by
 	b = appendOptional32(b, diameter.CCSessionFailover, c.SessionFailover)
 	b = c.appendCharging(b)
 	b = appendOptional32(b, diameter.CreditControlFailureHandling, c.FailureHandling)
+	b = appendOptional32(b, diameter.DirectDebitingFailureHandling, c.DebitFailure)
 	if c.OriginStateID != 0 {
 		b = diameter.AppendUint32(b, diameter.OriginStateID, c.OriginStateID)
 	}
@@ -115,8 +148,51 @@ func (s *ServiceAnswer) append(b []byte) []byte {
 	b = appendNonZero(b, diameter.TimeQuotaThreshold, s.TimeThreshold)
 	b = appendNonZero(b, diameter.VolumeQuotaThreshold, s.VolumeThreshold)
 	b = appendNonZero(b, diameter.UnitQuotaThreshold, s.UnitThreshold)
+	b = s.appendControl(b)
 	if len(s.RefundInformation) > 0 {
 		b = diameter.AppendBytes(b, diameter.RefundInformation, s.RefundInformation)
+	}
+	return b
+}
+
+// appendControl writes how a data gateway is to handle the quota.
+func (s *ServiceAnswer) appendControl(b []byte) []byte {
+	b = appendNonZero(b, diameter.QuotaHoldingTime, s.HoldingTime)
+	b = appendNonZero(b, diameter.QuotaConsumptionTime, s.ConsumptionTime)
+	if s.Triggers.Present {
+		b = diameter.AppendGroup(b, diameter.Trigger, func(b []byte) []byte {
+			return appendEach(b, diameter.TriggerType, s.Triggers.Value)
+		})
+	}
+	if s.Pool.Present {
+		b = diameter.AppendGroup(b, diameter.GSUPoolReference, s.Pool.Value.append)
+	}
+	if s.Announcement.Present {
+		b = diameter.AppendGroup(b, diameter.AnnouncementInformation, s.Announcement.Value.append)
+	}
+	return b
+}
+
+func (p PoolReference) append(b []byte) []byte {
+	b = diameter.AppendUint32(b, diameter.GSUPoolIdentifier, p.ID)
+	b = diameter.AppendUint32(b, diameter.CCUnitType, p.UnitType)
+	return diameter.AppendGroup(b, diameter.UnitValue, func(b []byte) []byte {
+		return diameter.AppendUint64(b, diameter.ValueDigits, uint64(p.Multiplier))
+	})
+}
+
+func (a Announcement) append(b []byte) []byte {
+	b = diameter.AppendUint32(b, diameter.AnnouncementIdentifier, a.ID)
+	b = appendOptional32(b, diameter.TimeIndicator, a.Before)
+	return diameter.AppendUint32(b, diameter.PlayAlternative, servedParty)
+}
+
+// servedParty is the Play-Alternative of every announcement.
+const servedParty = 0
+
+func appendEach(b []byte, a diameter.Attribute, values []uint32) []byte {
+	for _, v := range values {
+		b = diameter.AppendUint32(b, a, v)
 	}
 	return b
 }
@@ -143,8 +219,23 @@ func (s *ServiceAnswer) appendFinal(b []byte) []byte {
 		return b
 	}
 	return diameter.AppendGroup(b, diameter.FinalUnitIndication, func(b []byte) []byte {
-		return diameter.AppendUint32(b, diameter.FinalUnitAction, s.FinalUnit.Value)
+		b = diameter.AppendUint32(b, diameter.FinalUnitAction, s.FinalUnit.Value)
+		for _, rule := range s.Filters {
+			b = diameter.AppendString(b, diameter.RestrictionFilterRule, rule)
+		}
+		for _, id := range s.FilterIDs {
+			b = diameter.AppendString(b, diameter.FilterID, id)
+		}
+		if s.Redirect.Present {
+			b = diameter.AppendGroup(b, diameter.RedirectServer, s.Redirect.Value.append)
+		}
+		return b
 	})
+}
+
+func (r RedirectServer) append(b []byte) []byte {
+	b = diameter.AppendUint32(b, diameter.RedirectAddressType, r.Type)
+	return diameter.AppendString(b, diameter.RedirectServerAddress, r.Address)
 }
 
 func appendNonZero(b []byte, a diameter.Attribute, v uint32) []byte {
@@ -210,6 +301,8 @@ func (c *CCA) takeCharging(a diameter.AVP) *diameter.Error {
 		c.SessionFailover = Some(a.Uint32())
 	case diameter.CreditControlFailureHandling.Code:
 		c.FailureHandling = Some(a.Uint32())
+	case diameter.DirectDebitingFailureHandling.Code:
+		c.DebitFailure = Some(a.Uint32())
 	case diameter.CostInformation.Code:
 		c.Cost = Some(readAmount(a))
 	case diameter.CheckBalanceResult.Code:
@@ -257,6 +350,9 @@ func (s *ServiceAnswer) take(a diameter.AVP) (err *diameter.Error) {
 	case a.Is(diameter.FinalUnitIndication):
 		action, _ := a.Find(diameter.FinalUnitAction)
 		s.FinalUnit = Some(action.Uint32())
+	case a.Is(diameter.QoSFinalUnitIndication):
+		action, _ := a.Find(diameter.FinalUnitAction)
+		s.FinalUnit = Some(action.Uint32()) // what it restricts, a call does not have
 	case a.Is(diameter.TimeQuotaThreshold):
 		s.TimeThreshold = a.Uint32()
 	case a.Is(diameter.VolumeQuotaThreshold):

@@ -45,6 +45,7 @@ type Service struct {
 	RatingGroup       Optional[uint32]
 	Identifiers       []uint32 // Service-Identifier
 	Reasons           []uint32 // Reporting-Reason at this level
+	Triggers          []uint32 // Trigger › Trigger-Type: what has changed; our own requests only
 	RefundInformation []byte
 }
 
@@ -130,8 +131,18 @@ func (s *Service) append(b []byte) []byte {
 	for _, reason := range s.Reasons {
 		b = diameter.AppendUint32(b, diameter.ReportingReason, reason)
 	}
+	if len(s.Triggers) > 0 {
+		b = diameter.AppendGroup(b, diameter.Trigger, s.appendTriggers)
+	}
 	if len(s.RefundInformation) > 0 {
 		b = diameter.AppendBytes(b, diameter.RefundInformation, s.RefundInformation)
+	}
+	return b
+}
+
+func (s *Service) appendTriggers(b []byte) []byte {
+	for _, kind := range s.Triggers {
+		b = diameter.AppendUint32(b, diameter.TriggerType, kind)
 	}
 	return b
 }

@@ -34,6 +34,7 @@ func TestSessionsAreBounded(t *testing.T) {
 // C-009: an answer is waited for Tx long; whether the server may hold a session
 // depends on whether the request left.
 func TestUnansweredInitialC009(t *testing.T) {
+	proves(t, "C-009")
 	synctest.Test(t, func(t *testing.T) {
 		c, w := newTestClient(t, ClientConfig{}, func(ctx context.Context, _ sending) (*CCA, error) {
 			<-ctx.Done()
@@ -55,6 +56,7 @@ func TestUnansweredInitialC009(t *testing.T) {
 // C-029, C-015: an unanswered CCR-T is repeated three times in ten minutes,
 // with T and the same End-to-End Identifier once it may have arrived.
 func TestLateFinalReportC029(t *testing.T) {
+	proves(t, "C-015", "C-029")
 	synctest.Test(t, func(t *testing.T) {
 		c, w := newTestClient(t, ClientConfig{}, answering(sixty()))
 		c.Charge(context.Background(), initial("s"))
@@ -107,7 +109,7 @@ func TestShutdownWithLateReports(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		err := c.Shutdown(ctx)
-		if err == nil || err.Error() != "1 final charging reports had no answer at shutdown" || time.Since(began) != time.Second {
+		if err == nil || err.Error() != "1 charging requests had no answer at shutdown" || time.Since(began) != time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		if got := len(w.sent); got != 5 {

@@ -10,6 +10,7 @@ import (
 // C-015: a request that the call hands over again keeps its number and its
 // End-to-End Identifier, and has the T bit once it may have arrived.
 func TestRepeatedUpdateC015(t *testing.T) {
+	proves(t, "C-015")
 	c, w := newTestClient(t, ClientConfig{}, answering(sixty()))
 	c.Charge(context.Background(), initial("s"))
 	w.say(inTurn(failing(peer.ErrNoPeer), failing(peer.ErrNoAnswer), failing(peer.ErrNoPeer), answering(sixty()), answering(sixty())))

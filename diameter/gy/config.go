@@ -21,7 +21,8 @@ type ServerConfig struct {
 	// SharedDatabase says that any node can serve any session, which is what
 	// CC-Session-Failover tells the client (conformance B-026).
 	SharedDatabase bool
-	// FailureHandling is sent as Credit-Control-Failure-Handling.
+	// FailureHandling is sent as Credit-Control-Failure-Handling, unless the
+	// service has its own.
 	FailureHandling vpnlogic.FailureHandling
 	// CostInUpdates adds the cost so far to answers in mid-session.
 	CostInUpdates bool
@@ -30,7 +31,11 @@ type ServerConfig struct {
 	LowBalanceBelow ocs.Money
 	// RemainingBalance adds what is available after the step.
 	RemainingBalance bool
-	Logger           *slog.Logger
+	// Profile tells what is known of a client by its Origin-Host, in any case. It is
+	// asked for the host of the CCR, then for the peer that delivered it; what it
+	// knows nothing of gets LenientProfile. nil: nothing is known of anyone.
+	Profile func(host string) (Profile, bool)
+	Logger  *slog.Logger
 }
 
 // contextName is the part of a Service-Context-Id that names the service: its

@@ -1,21 +1,32 @@
 package gy
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"gygate/diameter"
 	"gygate/ocs"
 	"gygate/ocs/ocstest"
 )
 
-// Units and several services (B.6 to B.9).
+func TestUnitsConformance(t *testing.T) { runRows(t, unitsRows) }
+
+// Units, and several services (B.6, B.7).
 var unitsRows = []row{
-	{"B-070 B-071 B-072 what is granted for what is asked", func(t *testing.T, d *desk) {
+	{"B-070 B-071 B-072 D-033 what is granted for what is asked", func(t *testing.T, _ *desk) {
 		for asked, want := range map[ServiceUnits]uint32{{}: 60, timeUnits(600): 60, timeUnits(30): 30, timeUnits(0): 60} {
+			d := openDesk(t, ten)
 			a := d.wants(d.session()(ocs.Initial, 0, wish(asked)), 2001, 2001)
-			if got := a.Services[0].Granted.Value.ServiceUnits; got != timeUnits(want) {
+			if got := a.Services[0].Granted.Value.ServiceUnits; got != timeUnits(want) || a.Services[0].FinalUnit.Present {
 				t.Errorf("asked %d, granted %+v", asked.Time.Value, got)
 			}
+			d.ledger(ten-ocs.Money(want)*10_000, ocs.Money(want)*10_000)
+		}
+		d := openDesk(t, 200_000)
+		a := d.wants(d.session()(ocs.Initial, 0, wish(timeUnits(60))), 2001, 2001)
+		if g := a.Services[0]; g.Granted.Value.ServiceUnits != timeUnits(20) || g.FinalUnit != Some(uint32(0)) {
+			t.Errorf("of 0.20: %+v", g)
 		}
 	}},
 	{"B-073 B-074 no request no grant, none at the end", func(t *testing.T, d *desk) {
@@ -25,6 +36,9 @@ var unitsRows = []row{
 			t.Errorf("CCA-U %+v", a)
 		}
 		d.ledger(9_400_000, 0)
+		if !d.open(s(ocs.Update, 1)) {
+			t.Error("the session is over")
+		}
 		d.wants(s(ocs.Update, 2, ask()), 2001, 2001)
 		last := report(1)
 		last.Requested = Some(ServiceUnits{})
@@ -38,14 +52,17 @@ var unitsRows = []row{
 		if a := d.wants(d.session()(ocs.Initial, 0, s), 2001, 2001); a.Services[0].Granted.Value.ServiceUnits != timeUnits(30) {
 			t.Errorf("CCA-I %+v", a)
 		}
-	}},
-	{"B-076 a unit that is not rated", func(t *testing.T, d *desk) {
-		a := d.wants(d.session()(ocs.Initial, 0, wish(octetUnits(5))), 5004)
-		if string(a.Failed[0]) != string(u64(diameter.CCTotalOctets, 5)) {
-			t.Errorf("Failed-AVP %x", a.Failed)
+		r := d.session()(ocs.Initial, 0)
+		r.Command = s
+		if a := d.wants(r, 2001); a.Command.Granted.Value.ServiceUnits != timeUnits(30) {
+			t.Errorf("CCA-I %+v", a)
 		}
 	}},
-	{"B-077 money is frozen and debited as it is", func(t *testing.T, d *desk) {
+	{"B-076 a unit that is not rated", func(t *testing.T, d *desk) {
+		d.failed(d.wants(d.session()(ocs.Initial, 0, wish(octetUnits(5))), 5004), u64(diameter.CCTotalOctets, 5))
+		d.ledger(ten, 0)
+	}},
+	{"B-077 B-213 money is frozen and debited as it is, in the account's currency", func(t *testing.T, d *desk) {
 		money := func(digits int64) ServiceUnits {
 			return ServiceUnits{Money: Some(Amount{Value: Decimal{digits, -2}})}
 		}
@@ -61,7 +78,7 @@ var unitsRows = []row{
 		d.wants(r, 2001)
 		d.ledger(8_800_000, 0)
 	}},
-	{"B-079 octets", func(t *testing.T, d *desk) {
+	{"B-079 D-031 octets", func(t *testing.T, d *desk) {
 		s := d.session()
 		data := func(kind ocs.StepType, n uint32, service Service) CCR {
 			service.RatingGroup = Some(uint32(ocstest.Volume))
@@ -76,16 +93,48 @@ var unitsRows = []row{
 		parts.Total = Some(uint64(10_000_000))
 		d.wants(data(ocs.Terminate, 2, Service{Used: []UsedUnits{{ServiceUnits: parts}}}), 2001, 2001)
 		d.ledger(9_000_000, 0)
+		if !d.log.has("octets_disagree") {
+			t.Errorf("no warning in %s", &d.log)
+		}
 	}},
-	{"B-080 B-081 more and less than was granted", func(t *testing.T, d *desk) {
+	{"B-080 B-081 D-038 more and less than was granted", func(t *testing.T, d *desk) {
 		s := d.session()
 		d.wants(s(ocs.Initial, 0, ask()), 2001, 2001)
 		d.wants(s(ocs.Update, 1, ask(threshold(73))), 2001, 2001)
 		d.ledger(8_670_000, 600_000)
 		d.wants(s(ocs.Terminate, 2, report(1)), 2001, 2001)
 		d.ledger(9_260_000, 0)
+
+		d = openDesk(t, 650_000)
+		s = d.session()
+		d.wants(s(ocs.Initial, 0, wish(timeUnits(60))), 2001, 2001)
+		d.wants(s(ocs.Terminate, 1, report(73)), 2001, 2001)
+		d.ledger(0, 0)
+		var overrun int64
+		for _, row := range d.books.Books(t).Journal {
+			overrun += row.Overrun
+		}
+		if debt := d.books.Account(d.key).Debt; overrun != 80_000 || debt != 80_000 {
+			t.Errorf("overrun %d, debt %d", overrun, debt)
+		}
 	}},
-	{"B-082 B-085 several reports, and an empty one", func(t *testing.T, d *desk) {
+	{"B-084 D-022 D-023 units beside the granted one", func(t *testing.T, d *desk) {
+		s := d.data()
+		seconds := Service{RatingGroup: Some(uint32(ocstest.OnNet)), Requested: Some(ServiceUnits{})}
+		d.wants(s(ocs.Initial, 0, seconds, volume(ocstest.Volume)), 2001, 2001, 2001)
+		both := ServiceUnits{Time: Some(uint32(30)), Input: Some(uint64(1_000_000)), Output: Some(uint64(4_000_000)),
+			Money: Some(Amount{Value: Decimal{Digits: 7}})}
+		for n, group := range []uint32{ocstest.OnNet, ocstest.Volume} {
+			service := Service{RatingGroup: Some(group), Used: []UsedUnits{{ServiceUnits: both}}, Requested: Some(octetUnits(1_000_000))}
+			if group == ocstest.OnNet {
+				service.Requested = Some(ServiceUnits{})
+			}
+			d.wants(s(ocs.Update, uint32(n+1), service), 2001, 2001)
+		}
+		d.wants(s(ocs.Terminate, 3), 2001)
+		d.ledger(9_650_000, 0) // 0.30 and 0.05
+	}},
+	{"B-085 several reports, and an empty one", func(t *testing.T, d *desk) {
 		s := d.session()
 		d.wants(s(ocs.Initial, 0, ask()), 2001, 2001)
 		d.wants(s(ocs.Update, 1, ask(threshold(20), threshold(10), UsedUnits{}, threshold(0))), 2001, 2001)
@@ -113,17 +162,23 @@ var unitsRows = []row{
 		if a := d.wants(s(ocs.Update, 1, last), 2001, 2001); a.Services[0].Granted.Present || a.Services[0].RatingGroup != other.RatingGroup {
 			t.Errorf("CCA-U %+v", a)
 		}
-		d.ledger(9_400_000, 600_000)
+		if a := d.wants(s(ocs.Update, 2, ask(threshold(60))), 2001, 2001); !seconds60(a) {
+			t.Errorf("CCA-U %+v", a)
+		}
+		d.ledger(8_800_000, 600_000)
 	}},
 	{"B-088 idle: the freeze goes, the session stays", func(t *testing.T, d *desk) {
 		s := d.session()
 		d.wants(s(ocs.Initial, 0, ask()), 2001, 2001)
 		idle := used(10)
 		idle.Reasons = []uint32{1}
-		if a := d.wants(s(ocs.Update, 1, idle), 2001, 2001); a.Services[0].Granted.Present || a.Services[0].Validity != 0 {
-			t.Errorf("CCA-U %+v", a)
-		}
+		d.pass(100 * time.Second)
+		m := d.frame(s(ocs.Update, 1, idle))
+		compare(t, m, d.serve(m).Raw, proxiable, credit(2, 1), result(2001), plainAnswer(100))
 		d.ledger(9_900_000, 0)
+		if d.deadline(s(ocs.Update, 1)) != 600*time.Second {
+			t.Errorf("supervised for %v", d.deadline(s(ocs.Update, 1)))
+		}
 		d.wants(s(ocs.Update, 2, ask()), 2001, 2001)
 	}},
 	{"B-089 a new grant counts from the report", func(t *testing.T, d *desk) {
@@ -134,24 +189,31 @@ var unitsRows = []row{
 		}
 		d.ledger(8_900_000, 600_000)
 	}},
-	{"B-090 B-093 B-097 one answer for each MSCC", func(t *testing.T, d *desk) {
+	{"B-090 B-093 B-097 D-003 one answer for each MSCC", func(t *testing.T, d *desk) {
 		unpriced := Service{RatingGroup: Some(uint32(ocstest.Unpriced)), Requested: Some(ServiceUnits{})}
+		named := wish(ServiceUnits{})
+		named.Identifiers = []uint32{7}
 		s := d.session()
-		d.wants(s(ocs.Initial, 0, ask()), 2001, 2001)
+		both := d.wants(s(ocs.Initial, 0, ask(), named), 2001, 2001, 2001)
+		if first, second := both.Services[0], both.Services[1]; first.Identifiers != nil || first.RatingGroup != Some(uint32(100)) ||
+			!slices.Equal(second.Identifiers, named.Identifiers) || second.RatingGroup != Some(uint32(100)) || second.Validity != 300 {
+			t.Errorf("CCA-I %+v", both)
+		}
 		a := d.wants(s(ocs.Update, 1, ask(threshold(1)), unpriced), 2001, 2001, 5031)
-		named := mscc(u32(diameter.RatingGroup, ocstest.Unpriced)) // not the called number, which has a price
-		if a.Services[1].RatingGroup != unpriced.RatingGroup || len(a.Failed) != 1 || string(a.Failed[0]) != string(named) {
+		d.failed(a, mscc(u32(diameter.RatingGroup, ocstest.Unpriced))) // not the called number, which has a price
+		if a.Services[1].RatingGroup != unpriced.RatingGroup {
 			t.Errorf("CCA-U %+v", a)
 		}
+		d.wants(s(ocs.Terminate, 2, report(0)), 2001, 2001)
 	}},
-	{"B-092 neither group nor service", func(t *testing.T, d *desk) {
+	{"B-092 D-019 neither group nor service", func(t *testing.T, d *desk) {
 		a := d.wants(d.session()(ocs.Initial, 0, Service{Requested: Some(ServiceUnits{})}), 2001, 2001)
 		if a.Services[0].RatingGroup.Present || a.Services[0].Identifiers != nil || !seconds60(a) {
 			t.Errorf("CCA-I %+v", a)
 		}
 		d.ledger(9_400_000, 600_000)
 	}},
-	{"B-095 all refused: command for voice, inside for data", func(t *testing.T, d *desk) {
+	{"B-095 D-061 all refused: command for voice, inside for data", func(t *testing.T, d *desk) {
 		d.books.Change(d.key, func(a *ocs.Account) { a.Threshold = 2 * ten })
 		d.wants(d.session()(ocs.Initial, 0, ask()), 4012)
 		s := d.session()
@@ -166,12 +228,76 @@ var unitsRows = []row{
 			d.wants(r, 2001, c.inside)
 		}
 	}},
-	{"B-130 B-131 B-111 the last affordable grant", func(t *testing.T, d *desk) {
-		d.books.Change(d.key, func(a *ocs.Account) { a.Balances[0].Amount = 200_000 })
-		a := d.send(d.session()(ocs.Initial, 0, wish(timeUnits(60))))
-		g := a.Services[0]
-		if g.Granted.Value.ServiceUnits != timeUnits(20) || g.FinalUnit != Some(uint32(0)) || g.TimeThreshold != 0 {
-			t.Errorf("CCA-I %+v", g)
+	{"B-037 B-096 one group without credit, and a new one", func(t *testing.T, _ *desk) {
+		d := openDesk(t, 1_200_000)
+		s := d.data()
+		d.wants(s(ocs.Initial, 0, volume(ocstest.Volume)), 2001, 2001)
+		d.ledger(200_000, 1_000_000)
+		a := d.wants(s(ocs.Update, 1, volume(video), carried(ocstest.Volume, 0)), 2001, 2001, 2001)
+		if !a.Services[0].Granted.Present {
+			t.Errorf("the new group: %+v", a)
 		}
+		a = d.wants(s(ocs.Update, 2, carried(video, 0), volume(nightly)), 2001, 2001, 4012)
+		if a.Services[1].Granted.Present || !d.open(s(ocs.Update, 2)) {
+			t.Errorf("CCA-U %+v", a)
+		}
+	}},
+	{"B-091 B-098 targets", func(t *testing.T, d *desk) {
+		s := d.session()
+		services := []Service{wish(ServiceUnits{}), {Identifiers: []uint32{7}, Requested: Some(ServiceUnits{})},
+			{RatingGroup: Some(uint32(100)), Identifiers: []uint32{7}, Requested: Some(ServiceUnits{})},
+			{RatingGroup: Some(uint32(100)), Identifiers: []uint32{8, 7}, Requested: Some(ServiceUnits{})}}
+		d.wants(s(ocs.Initial, 0, services...), 2001, 2001, 2001, 2001, 2001)
+		d.ledger(7_600_000, 2_400_000)
+		d.wants(s(ocs.Update, 1, used(10), ask(threshold(5))), 2001, 2001)
+		d.ledger(7_450_000, 2_400_000)
+	}},
+	{"envelopes are not charged on top of the use (B-117)", func(t *testing.T, d *desk) {
+		s := d.data()
+		d.wants(s(ocs.Initial, 0, volume(ocstest.Volume)), 2001, 2001)
+		vendor := func(code uint32) diameter.Attribute {
+			return diameter.Attribute{Code: code, Vendor: diameter.Vendor3GPP, Flags: diameter.AVPMandatory}
+		}
+		envelope := group(vendor(1266), diameter.AppendTime(nil, vendor(1269), d.now()), u64(diameter.CCTotalOctets, 5_000_000))
+		r := s(ocs.Update, 1)
+		m := d.frame(r)
+		used := group(diameter.UsedServiceUnit, u64(diameter.CCTotalOctets, 10_000_000))
+		m = parse(t, diameter.Finish(append(m.Raw[:len(m.Raw):len(m.Raw)], mscc(used, envelope, envelope, rating(ocstest.Volume))...), 0))
+		d.has(d.read(d.serve(m)), 2001, 2001)
+		d.ledger(9_900_000, 0)
+	}},
+	{"B-102 validity and final units stand in the MSCC", func(t *testing.T, _ *desk) {
+		d := openDesk(t, 200_000)
+		a := d.wants(d.session()(ocs.Initial, 0, ask()), 2001, 2001)
+		if g := a.Services[0]; g.Validity != 300 || !g.FinalUnit.Present || a.Command.Validity != 0 || a.Command.FinalUnit.Present {
+			t.Errorf("CCA-I %+v", a)
+		}
+	}},
+	{"B-119 the price changes in mid-call", func(t *testing.T, d *desk) {
+		s := d.session()
+		d.wants(s(ocs.Initial, 0, ask()), 2001, 2001)
+		old := used(20)
+		old.Reasons, old.Triggers = []uint32{6}, []uint32{60}
+		moved := Service{RatingGroup: Some(uint32(ocstest.OffNet)), Requested: Some(ServiceUnits{})}
+		if a := d.wants(s(ocs.Update, 1, old, moved), 2001, 2001, 2001); a.Services[0].Granted.Present || !a.Services[1].Granted.Present {
+			t.Errorf("CCA-U %+v", a)
+		}
+		last := report(30)
+		last.RatingGroup = moved.RatingGroup
+		if a := d.wants(s(ocs.Terminate, 2, last), 2001, 2001); a.Cost != Some(AmountOf(850_000, 156)) { // 0.20, then 0.05 and a minute
+			t.Errorf("CCA-T %+v", a)
+		}
+		// The same group, another number.
+		s = d.session()
+		far := func(r CCR) CCR { r.Call.IMS.CalledParty = "tel:+441632960000"; return r }
+		here := Service{RatingGroup: Some(uint32(abroad)), Requested: Some(ServiceUnits{})}
+		d.wants(s(ocs.Initial, 0, here), 2001, 2001)
+		here.Used, here.Reasons = []UsedUnits{threshold(20)}, []uint32{6}
+		d.wants(far(s(ocs.Update, 1, here)), 2001, 2001)
+		last.RatingGroup = here.RatingGroup
+		if a := d.wants(far(s(ocs.Terminate, 2, last)), 2001, 2001); a.Cost != Some(AmountOf(1_100_000, 156)) { // 0.20 and 0.90
+			t.Errorf("CCA-T %+v", a)
+		}
+		d.ledger(8_050_000, 0)
 	}},
 }

@@ -9,4 +9,8 @@
 // CCR and the CCA into a vpnlogic.ChargeAnswer. The decisions of both stand in
 // the two tables of mapping.go: interrogation to prepaid verbs, refusal to
 // Result-Code.
+//
+// The client also sends one-time events ([Client.Event]), repeats what carries
+// money and has no answer, over its own death if it has a [Keeper], and answers
+// through [CallServer] what a charging system asks of a running call.
 package gy

@@ -35,7 +35,7 @@ func startLoop(t *testing.T, money ocs.Money) *loop {
 
 	address := startServer(t, peer.ServerConfig{
 		Local:      peer.Local{Host: testLocal.Host, Realm: testLocal.Realm, OriginStateID: testLocal.StateID, Product: "gygate"},
-		Peers:      []peer.PeerRule{{Host: testClient.Host, Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Trusted: true, Strict: true}},
+		Peers:      []peer.PeerRule{{Host: testClient.Host, Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Trusted: true}},
 		Dictionary: dictionary(),
 	}, NewServer(ServerConfig{Local: testLocal, Tariff: func() *ocs.Tariff { return tariff }, SharedDatabase: true}, engine))
 	l.peers = startClient(t, peer.ClientConfig{

@@ -159,6 +159,8 @@ var meanings = map[diameter.ResultCode]vpnlogic.ChargeResult{
 	diameter.UnableToDeliver: vpnlogic.ChargeUnreachable,
 	diameter.TooBusy:         vpnlogic.ChargeUnreachable,
 	diameter.LoopDetected:    vpnlogic.ChargeUnreachable,
+	// Redirects are not followed (conformance A-072).
+	diameter.RedirectIndication: vpnlogic.ChargeUnreachable,
 
 	// These decide whatever Credit-Control-Failure-Handling says.
 	diameter.EndUserServiceDenied:       vpnlogic.ChargeRefused,
@@ -167,24 +169,14 @@ var meanings = map[diameter.ResultCode]vpnlogic.ChargeResult{
 	diameter.CreditLimitReached:         vpnlogic.ChargeNoCredit,
 }
 
-// classes says what all other codes mean, by their thousands: a failure, for
-// which failure handling decides. An unknown class is a permanent failure (RFC
-// 6733 §7.1, conformance A-057), and so is a 2xxx that RFC 8506 does not know:
-// nobody can say what it granted.
-var classes = [...]vpnlogic.ChargeResult{
-	0: vpnlogic.ChargeFailed, // no class at all
-	1: vpnlogic.ChargeFailed, // informational: not used by credit control
-	2: vpnlogic.ChargeFailed,
-	3: vpnlogic.ChargeFailed, // protocol errors that another server would answer alike
-	4: vpnlogic.ChargeFailed, // transient, but not for this call
-	5: vpnlogic.ChargeFailed,
-	6: vpnlogic.ChargeFailed, // 6xxx and above: unknown class
-}
-
-// meaning looks table 2 up from the client's side.
+// meaning looks table 2 up from the client's side. All other codes are failures,
+// for which failure handling decides: 3xxx that another server would answer alike,
+// 4xxx that do not pass in time for this call, a 2xxx that RFC 8506 does not know,
+// for nobody can say what it granted, and unknown classes, which are permanent
+// failures (RFC 6733 §7.1, conformance A-057).
 func meaning(code diameter.ResultCode) vpnlogic.ChargeResult {
 	if result, ok := meanings[code]; ok {
 		return result
 	}
-	return classes[min(code/1000, diameter.ResultCode(len(classes)-1))]
+	return vpnlogic.ChargeFailed
 }

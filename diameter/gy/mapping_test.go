@@ -64,6 +64,42 @@ func TestEveryRefusalHasARowB158(t *testing.T) {
 	}
 }
 
+// B-158: what each refusal is on the wire: a code, the E bit where another server
+// may do better, and the token that says why.
+func TestRefusalsOnTheWireB158(t *testing.T) {
+	proves(t, "B-158")
+	all := refusals(t)
+	for code, refusals := range map[diameter.ResultCode][]ocs.Refusal{
+		3002: {ocs.Unavailable, ocs.Busy}, // Busy is 3004 to who names us
+		4010: {ocs.Lost, ocs.Blocked, ocs.Closed, ocs.NotYetValid, ocs.Expired, ocs.RefundNotLinked, ocs.RefundTooLarge},
+		4011: {ocs.Free},
+		4012: {ocs.BelowThreshold, ocs.NoBalance, ocs.NotAvailable, ocs.CreditLimit},
+		5002: {ocs.UnknownSession},
+		5004: {ocs.UnsupportedId, ocs.PayerChanged, ocs.UnitMismatch},
+		5007: {ocs.IdentityConflict},
+		5012: {ocs.Internal, ocs.SessionExists, ocs.OutcomeGone},
+		5030: {ocs.UnknownSubscriber},
+		5031: {ocs.NoIdentity, ocs.Unrated, ocs.UnknownContext, ocs.ForeignCurrency},
+	} {
+		for _, refusal := range refusals {
+			m := message(t, call("158", ocs.Initial, 0, ask()))
+			got := parse(t, serveAgain(t, m, ocs.Outcome{Refusal: refusal}))
+			a, _ := ParseCCA(got)
+			if a.ResultCode != code || a.ErrorMessage != string(refusal) || (got.Flags&diameter.FlagError != 0) != (code == 3002) || len(a.Services) != 0 {
+				t.Errorf("%s is answered %d with flags %02x: %s", refusal, a.ResultCode, got.Flags, a.ErrorMessage)
+			}
+			for name, r := range all {
+				if r == refusal {
+					delete(all, name)
+				}
+			}
+		}
+	}
+	for name := range all {
+		t.Errorf("ocs.%s is not in this table", name)
+	}
+}
+
 // The release table of vpnlogic names every refusal that can end a call, with
 // the numbers of what its Result-Code means there.
 func TestEveryRefusalHasACause(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 // B-210, B-211: exact decimals, no digit lost, nothing overflows.
 func TestDecimalMoneyB210B211(t *testing.T) {
+	proves(t, "B-210", "B-211")
 	for _, c := range []struct {
 		digits   int64
 		exponent int32
@@ -54,6 +55,7 @@ func TestDecimalMoneyB210B211(t *testing.T) {
 
 // B-211: the wire holds what Money cannot, digit for digit.
 func TestUnitValueRoundTripB211(t *testing.T) {
+	proves(t, "B-211")
 	for _, want := range []Amount{
 		{Decimal{math.MaxInt64, -9}, 156},
 		{Decimal{math.MinInt64, math.MaxInt32}, 0},
@@ -69,6 +71,7 @@ func TestUnitValueRoundTripB211(t *testing.T) {
 
 // B-212: the minor unit of the currency, finer only where digits would be lost.
 func TestAmountOfB212(t *testing.T) {
+	proves(t, "B-212")
 	for _, c := range []struct {
 		money    ocs.Money
 		currency ocs.Currency
@@ -87,6 +90,9 @@ func TestAmountOfB212(t *testing.T) {
 		got := AmountOf(c.money, c.currency)
 		if got.Value != c.want || got.Currency != uint32(c.currency) {
 			t.Errorf("AmountOf(%s, %d) = %+v, want %+v", c.money, c.currency, got, c.want)
+		}
+		if code, _ := diameter.Find(got.append(nil), diameter.CurrencyCode); code.Uint32() != uint32(c.currency) {
+			t.Errorf("currency %d is written as %d", c.currency, code.Uint32())
 		}
 		if back, err := got.Value.Money(); err != nil || back != c.money {
 			t.Errorf("AmountOf(%s, %d) reads back as %s, %v", c.money, c.currency, back, err)

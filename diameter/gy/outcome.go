@@ -5,60 +5,60 @@ import (
 	"gygate/ocs"
 )
 
-// Values of AVPs in answers (RFC 8506 §8.4, §8.6, §8.35; TS 32.299 §7.2.97).
+// Values of AVPs in answers (RFC 8506 §8.4, §8.6; TS 32.299 §7.2.97).
 const (
 	failoverSupported uint32 = 1 // CC-Session-Failover
 	noCredit          uint32 = 1 // Check-Balance-Result
-	terminate         uint32 = 0 // Final-Unit-Action
 	balanceIsLow      uint32 = 1 // Low-Balance-Indication
 )
 
-// reply turns an outcome into the answer to the request.
-func (s *Server) reply(r *CCR, m diameter.Message, c ocs.ServiceContext, o ocs.Outcome) *CCA {
-	a := s.envelope(r)
-	if refusal, target := refused(r, c, o); refusal != "" {
-		s.refuse(a, r, m, refusal, target)
+// reply turns the outcome into the answer to the request.
+func (x *exchange) reply(o ocs.Outcome) *CCA {
+	a := x.envelope()
+	if refusal, target := refused(x.ccr, x.context, o); refusal != "" {
+		x.refuse(a, refusal, target)
 		return a
 	}
 	a.ResultCode = diameter.Success
 	for i := range o.Items {
 		item := &o.Items[i]
-		answer := serve(item, o.Currency)
+		answer := x.result(item, o.Currency)
 		if item.Refusal != "" && a.ErrorMessage == "" {
 			a.ErrorMessage = string(item.Refusal)
-			a.Failed = failedAVPs(answerTo(item.Refusal).shows, m, item.Target, atService)
+			a.Failed = failedAVPs(answerTo(item.Refusal).shows, x.m, item.Target, atService)
 		}
-		if !r.multiple() {
+		if !x.ccr.multiple() {
 			a.Command = answer
 			break
 		}
 		a.Services = append(a.Services, answer)
 	}
-	s.addSession(a, r)
-	s.addMoney(a, r, c, o)
+	x.addHandling(a, o)
+	x.addMoney(a, o)
 	return a
 }
 
 // envelope is what every answer to a readable request carries.
-func (s *Server) envelope(r *CCR) *CCA {
+func (x *exchange) envelope() *CCA {
 	return &CCA{
-		Type:          r.Type,
-		Number:        r.Number,
-		SubSession:    r.SubSession,
-		UserName:      r.UserName,
-		OriginStateID: s.config.Local.StateID,
+		Type:          x.ccr.Type,
+		Number:        x.ccr.Number,
+		SubSession:    x.ccr.SubSession,
+		UserName:      x.ccr.UserName,
+		OriginStateID: x.server.config.Local.StateID,
 	}
 }
 
 // refused finds the refusal that stands at the command, and the target it is
 // about: that of the step itself; of an item whose refusal concerns the whole
 // request; of the first item when all are refused and nothing keeps the code
-// inside an MSCC (conformance B-094, B-095).
+// inside an MSCC (conformance B-094, B-095). What is free is free at the command
+// only where nothing else can be open in the session (B-151, B-152).
 func refused(r *CCR, c ocs.ServiceContext, o ocs.Outcome) (ocs.Refusal, ocs.Target) {
 	if o.Refusal != "" {
 		return o.Refusal, culprit(r, o)
 	}
-	all, free := len(o.Items) > 0, true
+	all, free := len(o.Items) > 0, r.Type != ocs.Update
 	for i := range o.Items {
 		refusal := o.Items[i].Refusal
 		if refusal != "" && answerTo(refusal).level == atCommand {
@@ -103,71 +103,44 @@ func culprit(r *CCR, o ocs.Outcome) ocs.Target {
 }
 
 // refuse makes a the answer to a request that is refused as a whole.
-func (s *Server) refuse(a *CCA, r *CCR, m diameter.Message, refusal ocs.Refusal, target ocs.Target) {
+func (x *exchange) refuse(a *CCA, refusal ocs.Refusal, target ocs.Target) {
 	row := answerTo(refusal)
 	a.ResultCode = row.code
 	if refusal == ocs.Busy {
-		a.ResultCode = diameter.Overloaded(m, s.config.Local.Host)
+		a.ResultCode = diameter.Overloaded(x.m, x.server.config.Local.Host)
 	}
 	a.ErrorMessage = string(refusal)
-	a.Failed = failedAVPs(row.shows, m, target, atCommand)
+	a.Failed = failedAVPs(row.shows, x.m, target, atCommand)
 }
 
-// serve is the result for one target. Its Result-Code is always there, although
-// the grammar makes it optional (conformance B-093).
-func serve(item *ocs.ItemOutcome, c ocs.Currency) ServiceAnswer {
-	a := ServiceAnswer{ResultCode: diameter.Success, RefundInformation: item.RefundToken}
-	a.RatingGroup, a.Identifiers = service(item.Target)
-	if item.Refusal != "" {
-		a.ResultCode = answerTo(item.Refusal).code
-		return a
-	}
-	a.Validity = seconds(item.ValidFor)
-	if item.Final {
-		a.FinalUnit = Some(terminate)
-	}
-	if item.Granted != nil {
-		a.Granted = Some(GrantedUnits{ServiceUnits: unitsOf(*item.Granted, c), TariffTimeChange: item.SwitchAt})
-		a.addThreshold(item)
-	}
-	return a
-}
-
-// addThreshold adds the threshold of the granted unit: below the grant, and
-// none for a final grant, as nothing is to be asked for before its end
-// (conformance B-111, B-112).
-func (a *ServiceAnswer) addThreshold(item *ocs.ItemOutcome) {
-	if item.Final || item.Threshold <= 0 || item.Threshold >= item.Granted.Quantity {
-		return
-	}
-	threshold := uint32(min(item.Threshold, 1<<32-1))
-	switch item.Granted.Kind {
-	case ocs.Seconds:
-		a.TimeThreshold = threshold
-	case ocs.Octets:
-		a.VolumeThreshold = threshold
-	case ocs.Events:
-		a.UnitThreshold = threshold
-	case ocs.Amount, ocs.Unspecified: // no such AVP
-	}
-}
-
-// addSession adds what the client has to know about the whole session; once is
-// enough, at its beginning.
-func (s *Server) addSession(a *CCA, r *CCR) {
-	if r.Type != ocs.Initial {
-		return
-	}
-	if s.config.SharedDatabase {
+// addHandling says what the client is to do when no answer comes: for the session
+// once, at its beginning; what the service itself has set in mid-session too,
+// where it may have changed (conformance B-026, B-160 to B-162).
+func (x *exchange) addHandling(a *CCA, o ocs.Outcome) {
+	first, event := x.ccr.Type == ocs.Initial, x.ccr.Type == ocs.Event
+	if first && x.server.config.SharedDatabase {
 		a.SessionFailover = Some(failoverSupported)
 	}
-	a.FailureHandling = Some(uint32(s.config.FailureHandling))
+	handling, own := x.context.FailureHandling[o.Class]
+	if !own {
+		handling, own = x.context.FailureHandling[""]
+	}
+	switch {
+	case own && (first || x.ccr.Type == ocs.Update):
+		a.FailureHandling = Some(handling)
+	case first:
+		a.FailureHandling = Some(uint32(x.server.config.FailureHandling))
+	}
+	if x.context.DebitFailure != nil && (first || event) {
+		a.DebitFailure = Some(*x.context.DebitFailure)
+	}
 }
 
 // addMoney adds what the service costs and what is left. Currency 0 means that
 // no account was reached.
-func (s *Server) addMoney(a *CCA, r *CCR, c ocs.ServiceContext, o ocs.Outcome) {
-	enquiry := r.Type == ocs.Event && r.action() == ocs.CheckBalance
+func (x *exchange) addMoney(a *CCA, o ocs.Outcome) {
+	config := &x.server.config
+	enquiry := x.ccr.Type == ocs.Event && x.ccr.action() == ocs.CheckBalance
 	if enquiry {
 		a.CheckBalance = Some(uint32(0))
 		if o.NoCredit {
@@ -177,25 +150,25 @@ func (s *Server) addMoney(a *CCA, r *CCR, c ocs.ServiceContext, o ocs.Outcome) {
 	if o.Currency == 0 || enquiry {
 		return
 	}
-	if s.tellsCost(r, c) {
+	if x.tellsCost() {
 		a.Cost = Some(AmountOf(o.Cost, o.Currency))
 	}
-	if o.Available < s.config.LowBalanceBelow {
+	if o.Available < config.LowBalanceBelow {
 		a.LowBalance = Some(balanceIsLow)
 	}
-	if s.config.RemainingBalance {
+	if config.RemainingBalance {
 		a.Remaining = Some(AmountOf(o.Available, o.Currency))
 	}
 }
 
 // tellsCost leaves Cost-Information out where refusals stay inside the MSCC: such
 // clients are data gateways, which have no use for it (conformance trace 7).
-func (s *Server) tellsCost(r *CCR, c ocs.ServiceContext) bool {
-	switch r.Type {
+func (x *exchange) tellsCost() bool {
+	switch x.ccr.Type {
 	case ocs.Terminate, ocs.Event:
-		return !c.ItemRefusals
+		return !x.context.ItemRefusals
 	case ocs.Update:
-		return s.config.CostInUpdates && !c.ItemRefusals
+		return x.server.config.CostInUpdates && !x.context.ItemRefusals
 	}
 	return false
 }

@@ -28,6 +28,7 @@ type Server struct {
 	config  ServerConfig
 	engine  Submitter
 	metrics *telemetry
+	alarmed lastAlarms
 }
 
 // NewServer returns a server that charges with engine.
@@ -53,6 +54,8 @@ type exchange struct {
 	m        diameter.Message
 	ccr      *CCR
 	context  ocs.ServiceContext // zero until known
+	profile  Profile
+	strayed  bool // a CCR-T of an unknown context: refused after it has been carried out
 	span     trace.Span
 	began    time.Time
 	answer   func([]byte)
@@ -64,11 +67,7 @@ func (x *exchange) serve(ctx context.Context) {
 		x.fail(&diameter.Error{Code: diameter.CommandUnsupported, Text: fmt.Sprintf("command %d", x.m.Command)})
 		return
 	}
-	ccr, fault := ParseCCR(x.m)
-	x.ccr = ccr
-	if fault == nil && x.from.Strict {
-		fault = ccr.strictFault(x.m)
-	}
+	fault := x.read()
 	x.span = x.startSpan(ctx)
 	if fault != nil {
 		x.fail(fault)
@@ -79,19 +78,35 @@ func (x *exchange) serve(ctx context.Context) {
 		x.finish(ocs.Outcome{Refusal: refusal})
 		return
 	}
+	x.watchRequest()
 	x.server.engine.Submit(step, x.done)
 }
 
+// read parses the request and finds out whose habits it has.
+func (x *exchange) read() (fault *diameter.Error) {
+	x.ccr, fault = ParseCCR(x.m)
+	x.profile = profileOf(x.server.config.Profile, x.ccr.OriginHost, x.from)
+	if fault == nil && !x.profile.MissingIndicator {
+		fault = x.ccr.indicatorFault(x.m)
+	}
+	return fault
+}
+
 // step maps the request; its trace context lets the engine's spans be siblings
-// below this one.
+// below this one. A final interrogation moves money whatever its context says:
+// the session has its own (conformance B-039).
 func (x *exchange) step() (*ocs.Step, ocs.Refusal) {
 	service := contextName(x.ccr.ServiceContextID)
 	c := x.server.config.Tariff().Context(service)
-	if c == nil {
+	switch {
+	case c != nil:
+		x.context = *c
+	case x.ccr.Type == ocs.Terminate:
+		x.strayed = true
+	default:
 		return nil, ocs.UnknownContext
 	}
-	x.context = *c
-	step, refusal := x.ccr.step(x.from, service, x.context)
+	step, refusal := x.ccr.step(x.from, service, x.context, &x.profile)
 	if refusal == "" && x.span.SpanContext().IsSampled() {
 		step.Trace = x.span.SpanContext()
 	}
@@ -101,8 +116,9 @@ func (x *exchange) step() (*ocs.Step, ocs.Refusal) {
 // done receives the outcome on a goroutine of the engine.
 func (x *exchange) done(o ocs.Outcome) {
 	defer x.rescue()
-	if o.Mismatch {
-		x.log(slog.LevelWarn, "a repeat differs from the request it repeats; answered with the stored outcome")
+	x.watchOutcome(&o)
+	if x.strayed && o.Refusal == "" {
+		o.Refusal = ocs.UnknownContext
 	}
 	x.finish(o)
 }
@@ -111,7 +127,7 @@ func (x *exchange) done(o ocs.Outcome) {
 const frameUsual = 512
 
 func (x *exchange) finish(o ocs.Outcome) {
-	a := x.server.reply(x.ccr, x.m, x.context, o)
+	a := x.reply(o)
 	frame := make([]byte, 0, frameUsual)
 	x.send(a.Append(frame, x.m, x.server.config.Local), a.ResultCode, a.ErrorMessage)
 }

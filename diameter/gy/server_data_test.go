@@ -45,7 +45,7 @@ func TestTrace7Data(t *testing.T) {
 	serve := func(r CCR, want ...[]byte) {
 		t.Helper()
 		m := message(t, r)
-		compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, append(want, credit(uint32(r.Type), r.Number), result(2001))...)
+		compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, append(want, credit(uint32(r.Type), r.Number), result(2001))...)
 	}
 
 	open := gateway(ocs.Initial, 0, volume(10), volume(20))
@@ -92,7 +92,7 @@ func TestTargetsB091B092(t *testing.T) {
 		c.service.Requested = Some(ServiceUnits{})
 		m := message(t, call("50", ocs.Update, 1, c.service))
 		s, b := testServer(ocs.Outcome{Items: []ocs.ItemOutcome{{Target: c.target}}})
-		compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(2, 1), result(2001), c.answer)
+		compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, credit(2, 1), result(2001), c.answer)
 		if got := b.steps[0].Items[0]; got.Target != c.target || got.RatingGroup != c.group {
 			t.Errorf("target %q group %d, want %q %d", got.Target, got.RatingGroup, c.target, c.group)
 		}
@@ -119,7 +119,7 @@ func TestCallClassOfATrustedPeerC102(t *testing.T) {
 		r := call("51", ocs.Initial, 0, Service{RatingGroup: c.sent, Requested: Some(ServiceUnits{})})
 		r.Call.IMS.Specific = []SpecificInfo{{SpecificClass, c.class}}
 		s, b := testServer(slice(0))
-		serveOne(t, s, peer.Remote{Trusted: c.trusted}, message(t, r))
+		serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient, Trusted: c.trusted}, message(t, r))
 		if got := b.steps[0].Items[0]; got.RatingGroup != c.want || got.Target != r.Services[0].target() {
 			t.Errorf("%+v: rating group %d, target %q", c, got.RatingGroup, got.Target)
 		}
@@ -156,7 +156,7 @@ func TestMoneyGrantB077(t *testing.T) {
 	r.Services, r.Command = nil, Service{Requested: Some(ServiceUnits{Money: Some(Amount{Value: Decimal{250, -2}})})}
 	m := message(t, r)
 	s, b := testServer(ocs.Outcome{Currency: 156, Items: []ocs.ItemOutcome{{Granted: granted(ocs.Amount, 2_500_000), ValidFor: 300 * time.Second, Threshold: 10}}})
-	compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(1, 0), result(2001), sessionAVPs(),
+	compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, credit(1, 0), result(2001), sessionAVPs(),
 		gsu(group(diameter.CCMoney, unitValue(250, -2), u32(diameter.CurrencyCode, 156))), u32(diameter.ValidityTime, 300))
 	checkStep(t, b.steps[0], ocs.VerbOpen|ocs.VerbAuthenticate|ocs.VerbReserve, "8613800000002",
 		ocs.Item{RatingGroup: 100, Requested: &ocs.Units{Kind: ocs.Amount, Quantity: 2_500_000}})
@@ -198,7 +198,7 @@ func TestTrace12TariffTimeChange(t *testing.T) {
 
 	// The report of G13: both sides of the switch.
 	s, b := testServer(ocs.Outcome{Currency: 156, Items: []ocs.ItemOutcome{megabytes("10")}})
-	serveOne(t, s, peer.Remote{}, golden(t, "G13"))
+	serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, golden(t, "G13"))
 	checkStep(t, b.steps[0], ocs.VerbAuthenticate|ocs.VerbDebit|ocs.VerbRefund|ocs.VerbReserve, "",
 		ocs.Item{Target: "10", RatingGroup: 10, Requested: &ocs.Units{}, Used: []ocs.Usage{
 			{Units: ocs.Units{Kind: ocs.Octets, Quantity: 40_000_000}, Tariff: ocs.TariffBefore},
@@ -221,7 +221,7 @@ func TestFinalInterrogationAsksNothingB074(t *testing.T) {
 	last := report(1)
 	last.Requested = Some(ServiceUnits{})
 	s, b := testServer(closed(0))
-	serveOne(t, s, peer.Remote{}, message(t, call("81", ocs.Terminate, 1, last)))
+	serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, message(t, call("81", ocs.Terminate, 1, last)))
 	if got := b.steps[0]; got.Items[0].Requested != nil || got.Verbs&ocs.VerbReserve != 0 {
 		t.Errorf("step %+v, item %+v", got, got.Items[0])
 	}

@@ -27,7 +27,7 @@ func TestTrace8DebitAndRefund(t *testing.T) {
 		ocs.Outcome{Currency: 156, Cost: -300_000, Items: []ocs.ItemOutcome{{Target: "/8", Granted: granted(ocs.Events, 1)}}},
 	)
 	m := message(t, event(ContextEvent, ocs.DirectDebit, Service{}, one(nil)))
-	compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(4, 0), result(2001),
+	compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, credit(4, 0), result(2001),
 		mscc(gsu(u64(diameter.CCServiceSpecificUnits, 1)), u32(diameter.ServiceIdentifier, 8), result(2001),
 			diameter.AppendBytes(nil, diameter.RefundInformation, token)),
 		cost(30, -2, 156))
@@ -35,7 +35,7 @@ func TestTrace8DebitAndRefund(t *testing.T) {
 		ocs.Item{Target: "/8", RatingGroup: 8, Requested: &ocs.Units{Kind: ocs.Events, Quantity: 1}})
 
 	m = message(t, event(ContextEvent, ocs.RefundAccount, Service{}, one(token)))
-	compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(4, 0), result(2001),
+	compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, credit(4, 0), result(2001),
 		mscc(gsu(u64(diameter.CCServiceSpecificUnits, 1)), u32(diameter.ServiceIdentifier, 8), result(2001)),
 		cost(-30, -2, 156))
 	checkStep(t, b.steps[1], 0, "8613800000002",
@@ -84,7 +84,7 @@ func TestTrace8Variants(t *testing.T) {
 		r.Action = Optional[uint32]{}
 		m := message(t, r)
 		s, b := testServer()
-		compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(4, 0), result(5005),
+		compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, credit(4, 0), result(5005),
 			group(diameter.FailedAVP, u32(diameter.RequestedAction, 0)))
 		if len(b.steps) != 0 {
 			t.Error("the request reached the books")
@@ -96,7 +96,7 @@ func TestTrace8Variants(t *testing.T) {
 func TestTrace9Enquiries(t *testing.T) {
 	m := message(t, event(ContextVoice, ocs.PriceEnquiry, Service{Identifiers: []uint32{7}, Requested: Some(timeUnits(60))}))
 	s, b := testServer(ocs.Outcome{Currency: 156, Cost: 600_000, Items: []ocs.ItemOutcome{{Target: "/7"}}})
-	compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(4, 0), result(2001), cost(60, -2, 156))
+	compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, credit(4, 0), result(2001), cost(60, -2, 156))
 	checkStep(t, b.steps[0], 0, "8613800000002",
 		ocs.Item{Target: "/7", RatingGroup: 100, Requested: &ocs.Units{Kind: ocs.Seconds, Quantity: 60}})
 
@@ -115,7 +115,7 @@ func TestTrace9Enquiries(t *testing.T) {
 	} {
 		m := message(t, c.request)
 		s, b := testServer(ocs.Outcome{Currency: 156, NoCredit: c.noCredit, Items: []ocs.ItemOutcome{{}}})
-		compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(4, 0), result(2001), u32(diameter.CheckBalanceResult, c.want))
+		compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, credit(4, 0), result(2001), u32(diameter.CheckBalanceResult, c.want))
 		checkStep(t, b.steps[0], 0, "8613800000002",
 			ocs.Item{RatingGroup: 100, Requested: &ocs.Units{Kind: ocs.Amount, Quantity: c.money}})
 	}
@@ -132,7 +132,7 @@ func TestTrace9Enquiries(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := message(t, c.request)
 			s, _ := testServer()
-			compare(t, m, serveOne(t, s, peer.Remote{}, m), proxiable, credit(4, 0), result(5004), group(diameter.FailedAVP, c.failed))
+			compare(t, m, serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, m), proxiable, credit(4, 0), result(5004), group(diameter.FailedAVP, c.failed))
 		})
 	}
 	t.Run("9c foreign currency B-214", func(t *testing.T) {

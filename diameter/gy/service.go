@@ -24,6 +24,9 @@ type IMSInformation struct {
 	CalledParty       string // URI of the translated number
 	CalledAsserted    string // URI of who answered
 	RequestedParty    string // what was dialled, when it differs from CalledParty
+	AlternateCharged  string // Alternate-Charged-Party-Address: who pays, when it is not the caller
+	OriginatingIOI    string // Inter-Operator-Identifier, as far as known
+	TerminatingIOI    string
 	RequestedAt       time.Time
 	RespondedAt       time.Time
 	ChargingID        string // IMS-Charging-Identifier
@@ -58,12 +61,9 @@ const (
 	SpecificPayer       uint32 = 6 // "private" or "corporate"
 )
 
-// Values of Node-Functionality and Role-Of-Node in what we send (conformance
+// nodeApplicationServer is the Node-Functionality in what we send (conformance
 // C-097).
-const (
-	nodeApplicationServer uint32 = 6
-	roleOriginating       uint32 = 0
-)
+const nodeApplicationServer uint32 = 6
 
 func (s *ServiceInformation) empty() bool {
 	return len(s.Payer) == 0 && s.IMS == nil && s.VCS == nil
@@ -95,10 +95,14 @@ func (i *IMSInformation) append(b []byte) []byte {
 	b = appendText(b, diameter.CalledPartyAddress, i.CalledParty)
 	b = appendText(b, diameter.CalledAssertedIdentity, i.CalledAsserted)
 	b = appendText(b, diameter.RequestedPartyAddress, i.RequestedParty)
+	b = appendText(b, diameter.AlternateChargedPartyAddress, i.AlternateCharged)
 	if !i.RequestedAt.IsZero() || !i.RespondedAt.IsZero() {
-		b = diameter.AppendGroup(b, diameter.TimeStamps, func(b []byte) []byte {
-			b = appendTimeIf(b, diameter.SIPRequestTimestamp, i.RequestedAt)
-			return appendTimeIf(b, diameter.SIPResponseTimestamp, i.RespondedAt)
+		b = diameter.AppendGroup(b, diameter.TimeStamps, i.appendTimeStamps)
+	}
+	if i.OriginatingIOI != "" || i.TerminatingIOI != "" {
+		b = diameter.AppendGroup(b, diameter.InterOperatorIdentifier, func(b []byte) []byte {
+			b = appendText(b, diameter.OriginatingIOI, i.OriginatingIOI)
+			return appendText(b, diameter.TerminatingIOI, i.TerminatingIOI)
 		})
 	}
 	b = appendText(b, diameter.IMSChargingIdentifier, i.ChargingID)
@@ -107,6 +111,17 @@ func (i *IMSInformation) append(b []byte) []byte {
 	}
 	return appendOptional32(b, diameter.CauseCode, i.CauseCode)
 }
+
+// appendTimeStamps writes the seconds as Time AVPs and what is left of them, in
+// milliseconds, beside.
+func (i *IMSInformation) appendTimeStamps(b []byte) []byte {
+	b = appendTimeIf(b, diameter.SIPRequestTimestamp, i.RequestedAt)
+	b = appendTimeIf(b, diameter.SIPResponseTimestamp, i.RespondedAt)
+	b = appendNonZero(b, diameter.SIPRequestTimestampFraction, milliseconds(i.RequestedAt))
+	return appendNonZero(b, diameter.SIPResponseTimestampFraction, milliseconds(i.RespondedAt))
+}
+
+func milliseconds(t time.Time) uint32 { return uint32(t.Nanosecond() / int(time.Millisecond)) }
 
 func (s SpecificInfo) append(b []byte) []byte {
 	b = diameter.AppendUint32(b, diameter.ServiceSpecificType, s.Type)
@@ -167,6 +182,10 @@ func parseIMS(group diameter.AVP) *IMSInformation {
 			first(&i.CalledAsserted, a)
 		case diameter.RequestedPartyAddress.Code:
 			first(&i.RequestedParty, a)
+		case diameter.AlternateChargedPartyAddress.Code:
+			i.AlternateCharged = a.Text()
+		case diameter.InterOperatorIdentifier.Code:
+			i.parseOperators(a)
 		case diameter.TimeStamps.Code:
 			i.parseTimeStamps(a)
 		case diameter.IMSChargingIdentifier.Code:
@@ -188,12 +207,36 @@ func first(to *string, a diameter.AVP) {
 }
 
 func (i *IMSInformation) parseTimeStamps(group diameter.AVP) {
+	var request, response time.Duration
 	for a := range group.Group() {
 		switch {
 		case a.Is(diameter.SIPRequestTimestamp):
 			i.RequestedAt = a.Time()
 		case a.Is(diameter.SIPResponseTimestamp):
 			i.RespondedAt = a.Time()
+		case a.Is(diameter.SIPRequestTimestampFraction):
+			request = fraction(a)
+		case a.Is(diameter.SIPResponseTimestampFraction):
+			response = fraction(a)
+		}
+	}
+	i.RequestedAt = i.RequestedAt.Add(request)
+	i.RespondedAt = i.RespondedAt.Add(response)
+}
+
+// fraction is part of a second, in milliseconds on the wire; what is more means
+// nothing.
+func fraction(a diameter.AVP) time.Duration {
+	return time.Duration(a.Uint32()%1000) * time.Millisecond
+}
+
+func (i *IMSInformation) parseOperators(group diameter.AVP) {
+	for a := range group.Group() {
+		switch {
+		case a.Is(diameter.OriginatingIOI):
+			i.OriginatingIOI = a.Text()
+		case a.Is(diameter.TerminatingIOI):
+			i.TerminatingIOI = a.Text()
 		}
 	}
 }

@@ -16,33 +16,37 @@ import (
 const (
 	multipleServicesSupported uint32 = 1 // Multiple-Services-Indicator
 	reasonFinal               uint32 = uint32(vpnlogic.ReportFinal)
+	reasonRatingChange        uint32 = uint32(vpnlogic.ReportRatingChange)
 )
 
 // step is the request as one charging step of a service. The refusal is what
 // the mapping itself finds wrong.
-func (r *CCR) step(from peer.Remote, service string, c ocs.ServiceContext) (*ocs.Step, ocs.Refusal) {
+func (r *CCR) step(from peer.Remote, service string, c ocs.ServiceContext, p *Profile) (*ocs.Step, ocs.Refusal) {
 	services := r.services()
 	verbs, ok := verbsOf(r.Type, r.action(), requested(services))
 	if !ok {
 		return nil, ocs.Internal
 	}
 	s := &ocs.Step{
-		SessionID:  r.SessionID,
-		SubSession: r.SubSession.Value,
-		Type:       r.Type,
-		Number:     r.Number,
-		Action:     r.action(),
-		Verbs:      verbs,
-		Payer:      r.payer(),
-		Service:    service,
-		Called:     r.Call.called(),
-		At:         r.EventTimestamp,
-		Client:     ocs.Client{Host: r.OriginHost, Realm: r.OriginRealm, Relay: from.Host, State: r.OriginStateID},
-		Items:      make([]ocs.Item, len(services)),
-		Content:    r.Content,
+		SessionID:    r.SessionID,
+		SubSession:   r.SubSession.Value,
+		Type:         r.Type,
+		Number:       r.Number,
+		Action:       r.action(),
+		Verbs:        verbs,
+		Payer:        r.payer(),
+		Service:      service,
+		Called:       r.Call.called(),
+		At:           r.EventTimestamp,
+		Client:       ocs.Client{Host: r.OriginHost, Realm: r.OriginRealm, Relay: from.Host, State: r.OriginStateID},
+		Habits:       p.habits(),
+		CommandLevel: !r.multiple(),
+		Items:        make([]ocs.Item, len(services)),
+		Content:      r.Content,
 	}
 	for i := range services {
 		s.Items[i] = services[i].item(c, r.Type != ocs.Terminate)
+		s.Items[i].Unlinked = p.RefundMax
 	}
 	if group, ok := r.classGroup(from, services); ok {
 		s.Items[0].RatingGroup = group
@@ -78,8 +82,11 @@ func (r *CCR) classGroup(from peer.Remote, services []Service) (uint32, bool) {
 	return group, group != 0
 }
 
+// requested reports whether units are wanted. A service of which nothing is
+// reported either comes from a client that waits for credit and tries again (RFC
+// 8506 §5.6.2, conformance B-135); the charging rules know whether it does.
 func requested(services []Service) bool {
-	return slices.ContainsFunc(services, func(s Service) bool { return s.Requested.Present })
+	return slices.ContainsFunc(services, func(s Service) bool { return s.Requested.Present || len(s.Used) == 0 })
 }
 
 // item is what the request asks for one target. grant is false in a final
@@ -89,8 +96,11 @@ func (s *Service) item(c ocs.ServiceContext, grant bool) ocs.Item {
 		Target:      s.target(),
 		RatingGroup: c.DefaultRatingGroup,
 		RefundToken: s.RefundInformation,
-		Final:       slices.Contains(s.Reasons, reasonFinal),
+		Final:       s.reports(reasonFinal),
 	}
+	// What is no longer wanted needs no new price: the client moves on to another
+	// rating group (conformance B-119).
+	item.Rerated = s.Requested.Present && s.reports(reasonRatingChange)
 	if s.RatingGroup.Present {
 		item.RatingGroup = s.RatingGroup.Value
 	}
@@ -100,10 +110,17 @@ func (s *Service) item(c ocs.ServiceContext, grant bool) ocs.Item {
 	}
 	for _, u := range s.Used {
 		item.Currency = sameCurrency(item.Currency, currencyOf(u.ServiceUnits))
-		item.Final = item.Final || u.Reason.Present && u.Reason.Value == reasonFinal
 		item.Used = append(item.Used, u.usage()...)
 	}
 	return item
+}
+
+// reports tells whether the service has a Reporting-Reason at either level: beside
+// the units or among them; which is right depends on the release (conformance
+// B-086).
+func (s *Service) reports(reason uint32) bool {
+	return slices.Contains(s.Reasons, reason) ||
+		slices.ContainsFunc(s.Used, func(u UsedUnits) bool { return u.Reason == Some(reason) })
 }
 
 // usage is the report in every unit it names: only the charging rules know which
@@ -183,10 +200,9 @@ func service(t ocs.Target) (group Optional[uint32], ids []uint32) {
 	return group, ids
 }
 
-// strictFault reports what only a peer in strict mode is refused for: MSCC
-// without Multiple-Services-Indicator in the first interrogation (RFC 8506
-// §5.1.2, conformance B-012).
-func (r *CCR) strictFault(m diameter.Message) *diameter.Error {
+// indicatorFault reports MSCC without Multiple-Services-Indicator in the first
+// interrogation (RFC 8506 §5.1.2, conformance B-012). Later ones need none (B-011).
+func (r *CCR) indicatorFault(m diameter.Message) *diameter.Error {
 	if r.Type != ocs.Initial || !r.multiple() || r.MultipleServices.Value == multipleServicesSupported {
 		return nil
 	}

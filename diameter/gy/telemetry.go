@@ -37,6 +37,7 @@ type telemetry struct {
 	tracer   trace.Tracer
 	count    metric.Int64Counter
 	duration metric.Float64Histogram
+	alarms   metric.Int64Counter
 
 	// labels keeps one option for each pair of type and code, so that
 	// counting allocates nothing; see label for its bound.
@@ -55,7 +56,8 @@ func newTelemetry(name string) *telemetry {
 	count, _ := meter.Int64Counter(name, metric.WithDescription("Credit-Control-Requests by type and Result-Code"))
 	duration, _ := meter.Float64Histogram(name+".duration", metric.WithUnit("s"),
 		metric.WithDescription("time from request to answer"), metric.WithExplicitBucketBoundaries(durationBuckets...))
-	return &telemetry{tracer: otel.Tracer(scope), count: count, duration: duration}
+	alarms, _ := meter.Int64Counter(name+".alarms", metric.WithDescription("what clients do that somebody should look at, by kind"))
+	return &telemetry{tracer: otel.Tracer(scope), count: count, duration: duration, alarms: alarms}
 }
 
 // record counts one exchange; code 0 is one without an answer.

@@ -39,9 +39,9 @@ func TestSpansOfOneCall(t *testing.T) {
 	s, b := testServer(slice(0), slice(0), ocs.Outcome{Refusal: ocs.Unavailable})
 	s.metrics.tracer = provider.Tracer(scope)
 	request := parse(t, w.sent[0].ccr.Append(nil, diameter.Header{}))
-	serveOne(t, s, peer.Remote{Host: "vpnas1.vpn.example", Trusted: true}, request)
-	serveOne(t, s, peer.Remote{Host: "stranger"}, request)
-	serveOne(t, s, peer.Remote{Host: "vpnas1.vpn.example", Trusted: true}, request)
+	serveOne(t, s, peer.Remote{Host: "vpnas1.vpn.example", Tolerate: diameter.Lenient, Trusted: true}, request)
+	serveOne(t, s, peer.Remote{Host: "stranger", Tolerate: diameter.Lenient}, request)
+	serveOne(t, s, peer.Remote{Host: "vpnas1.vpn.example", Tolerate: diameter.Lenient, Trusted: true}, request)
 
 	ended := spans.Ended()
 	if len(ended) != 4 {
@@ -83,7 +83,7 @@ func TestMetricsOfTheServer(t *testing.T) {
 	otel.SetMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
 	s, _ := testServer(slice(0), slice(0), ocs.Outcome{Refusal: ocs.NoBalance})
 	for n := range uint32(3) {
-		serveOne(t, s, peer.Remote{}, message(t, call("70", ocs.Update, n, ask())))
+		serveOne(t, s, peer.Remote{Tolerate: diameter.Lenient}, message(t, call("70", ocs.Update, n, ask())))
 	}
 	var data metricdata.ResourceMetrics
 	if err := reader.Collect(context.Background(), &data); err != nil {

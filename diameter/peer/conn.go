@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"gygate/diameter"
+	"gygate/diameter/peer/fsm"
 )
 
 // Why a connection ends, beside errors of the transport.
@@ -44,21 +45,21 @@ type node struct {
 
 // side is a connection's half of the peer machine: the events it raises there.
 type side struct {
-	message, dwr, dwa, dpr, dpa, disc Event
+	message, dwr, dwa, dpr, dpa, disc fsm.Event
 }
 
 var (
-	initiator = side{IRcvMessage, IRcvDWR, IRcvDWA, IRcvDPR, IRcvDPA, IPeerDisc}
-	responder = side{RRcvMessage, RRcvDWR, RRcvDWA, RRcvDPR, RRcvDPA, RPeerDisc}
+	initiator = side{fsm.IRcvMessage, fsm.IRcvDWR, fsm.IRcvDWA, fsm.IRcvDPR, fsm.IRcvDPA, fsm.IPeerDisc}
+	responder = side{fsm.RRcvMessage, fsm.RRcvDWR, fsm.RRcvDWA, fsm.RRcvDPR, fsm.RRcvDPA, fsm.RPeerDisc}
 )
 
 // machine is the state of one peer under a lock.
 type machine struct {
 	mu    sync.Mutex
-	state State
+	state fsm.State
 }
 
-func (m *machine) on(e Event) []Action {
+func (m *machine) on(e fsm.Event) []fsm.Action {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	state, actions := m.state.On(e)
@@ -66,7 +67,7 @@ func (m *machine) on(e Event) []Action {
 	return actions
 }
 
-func (m *machine) current() State {
+func (m *machine) current() fsm.State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.state
@@ -154,7 +155,7 @@ func (c *conn) read() error {
 			return fmt.Errorf("read: %w", err)
 		}
 		c.receive(m)
-		if c.machine.current() == Closed {
+		if c.machine.current() == fsm.Closed {
 			return errDisconnect
 		}
 	}
@@ -178,16 +179,16 @@ func (c *conn) receive(m diameter.Message) {
 	c.metrics.in(m)
 	event, dwa := c.event(m)
 	if dwa {
-		c.watch.on(ReceiveDWA)
+		c.watch.on(fsm.ReceiveDWA)
 	} else {
-		c.watch.on(ReceiveNonDWA)
+		c.watch.on(fsm.ReceiveNonDWA)
 	}
 	c.do(c.machine.on(event), m)
 }
 
 // event says which event of the peer machine m is, and whether it is the DWA the
 // watchdog waits for. Faulty base requests are answered as any other request.
-func (c *conn) event(m diameter.Message) (e Event, dwa bool) {
+func (c *conn) event(m diameter.Message) (e fsm.Event, dwa bool) {
 	if !baseCommand(m.Header) || m.Request() && c.baseFault(m) != nil {
 		return c.side.message, false
 	}
@@ -205,21 +206,21 @@ func (c *conn) event(m diameter.Message) (e Event, dwa bool) {
 }
 
 // do does what the peer machine asks for, m being the message received.
-func (c *conn) do(actions []Action, m diameter.Message) {
+func (c *conn) do(actions []fsm.Action, m diameter.Message) {
 	for _, a := range actions {
 		switch a {
-		case Process:
+		case fsm.Process:
 			c.process(m)
-		case ISndDWA, RSndDWA:
+		case fsm.ISndDWA, fsm.RSndDWA:
 			c.send(appendDWA(nil, m, c.local))
-		case ISndDPR, RSndDPR:
+		case fsm.ISndDPR, fsm.RSndDPR:
 			c.send(appendDPR(nil, c.local, c.pending.identifier(), c.endToEnd.next()))
 			c.expectEnd()
-		case ISndDPA, RSndDPA:
+		case fsm.ISndDPA, fsm.RSndDPA:
 			c.disconnecting(m)
-		case Error:
+		case fsm.Error:
 			c.close(errNoDPA)
-		case IDisc, RDisc:
+		case fsm.IDisc, fsm.RDisc:
 			// run closes the connection when it has written everything.
 		}
 	}
@@ -240,7 +241,7 @@ func (c *conn) disconnecting(dpr diameter.Message) {
 // expectEnd closes the connection if the other end does not.
 func (c *conn) expectEnd() {
 	timer := time.AfterFunc(disconnectTimeout, func() {
-		c.do(c.machine.on(Timeout), diameter.Message{})
+		c.do(c.machine.on(fsm.Timeout), diameter.Message{})
 	})
 	context.AfterFunc(c.ctx, func() { timer.Stop() })
 }
@@ -390,7 +391,7 @@ func (c *conn) stop(drain, hard context.Context) {
 		case <-drain.Done():
 		}
 	}
-	c.do(c.machine.on(Stop), diameter.Message{})
+	c.do(c.machine.on(fsm.Stop), diameter.Message{})
 	select {
 	case <-c.ended:
 	case <-hard.Done():
@@ -422,7 +423,7 @@ func (c *conn) close(err error) {
 func (c *conn) status() Status {
 	state := c.machine.current()
 	name := state.String()
-	if state == IOpen || state == ROpen {
+	if state == fsm.IOpen || state == fsm.ROpen {
 		name = c.watch.state().String()
 	}
 	return Status{

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gygate/diameter"
+	"gygate/diameter/peer/fsm"
 )
 
 // Disconnect-Causes after which the receiver does not reconnect by itself
@@ -99,7 +100,7 @@ func wait(ctx context.Context, d time.Duration) {
 // Closed. It returns the connection if there was one, else why there was none.
 func (e *endpoint) connect(ctx context.Context) (*conn, error) {
 	o := &opening{endpoint: e}
-	for event, again := Start, true; again; {
+	for event, again := fsm.Start, true; again; {
 		actions := e.machine.on(event)
 		again = false
 		for _, a := range actions {
@@ -156,24 +157,24 @@ type opening struct {
 
 // do does one action of the peer machine and returns the event it leads to, if
 // any.
-func (o *opening) do(ctx context.Context, a Action) (Event, bool) {
+func (o *opening) do(ctx context.Context, a fsm.Action) (fsm.Event, bool) {
 	switch a {
-	case ISndConnReq:
+	case fsm.ISndConnReq:
 		if o.err = o.dial(ctx); o.err != nil {
-			return IRcvConnNack, true
+			return fsm.IRcvConnNack, true
 		}
-		return IRcvConnAck, true
-	case ISndCER:
+		return fsm.IRcvConnAck, true
+	case fsm.ISndCER:
 		event := o.exchange(ctx)
 		if o.err != nil {
 			o.err = fmt.Errorf("capabilities exchange: %w", o.err)
 		}
 		return event, true
-	case ProcessCEA:
+	case fsm.ProcessCEA:
 		if o.open, o.err = o.process(); o.err != nil {
-			return IPeerDisc, true
+			return fsm.IPeerDisc, true
 		}
-	case IDisc, Error, Cleanup:
+	case fsm.IDisc, fsm.Error, fsm.Cleanup:
 		if o.nc != nil {
 			_ = o.nc.Close() // given up
 		}
@@ -206,40 +207,40 @@ func (o *opening) dial(ctx context.Context) error {
 }
 
 // exchange sends the CER and waits for the CEA, at most until ctx ends.
-func (o *opening) exchange(ctx context.Context) Event {
+func (o *opening) exchange(ctx context.Context) fsm.Event {
 	if o.err = o.nc.SetDeadline(time.Now().Add(cerTimeoutDefault)); o.err != nil {
-		return IPeerDisc
+		return fsm.IPeerDisc
 	}
 	cancel := context.AfterFunc(ctx, func() { _ = o.nc.SetDeadline(time.Unix(1, 0)) }) // ends the wait
 	event := o.capabilities()
 	if !cancel() {
 		o.err = ctx.Err()
-		return Timeout
+		return fsm.Timeout
 	}
 	return event
 }
 
-func (o *opening) capabilities() Event {
+func (o *opening) capabilities() fsm.Event {
 	n := o.client.node
 	hop := rand.Uint32()
 	cer := appendCER(nil, n.local, o.nc, hop, n.endToEnd.next())
 	n.metrics.out(cer)
 	if _, o.err = o.nc.Write(cer); o.err != nil {
-		return IPeerDisc
+		return fsm.IPeerDisc
 	}
 	o.cea, o.err = diameter.ReadMessage(o.r)
 	var late net.Error
 	switch {
 	case errors.As(o.err, &late) && late.Timeout():
-		return Timeout
+		return fsm.Timeout
 	case o.err != nil:
-		return IPeerDisc
+		return fsm.IPeerDisc
 	case o.cea.Request(), !baseCommand(o.cea.Header), o.cea.Command != diameter.CmdCapabilitiesExchange, o.cea.HopByHop != hop:
 		o.err = errNotCEA
-		return IRcvNonCEA
+		return fsm.IRcvNonCEA
 	}
 	n.metrics.in(o.cea)
-	return IRcvCEA
+	return fsm.IRcvCEA
 }
 
 // process checks the CEA and makes the connection.

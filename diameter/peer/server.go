@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gygate/diameter"
+	"gygate/diameter/peer/fsm"
 )
 
 // ErrServerClosed is what Serve returns when the server was shut down before.
@@ -288,7 +289,7 @@ func (s *Server) register(nc net.Conn, r *bufio.Reader, cer diameter.Message, re
 	defer s.mu.Unlock()
 	key := foldIdentity(remote.Host)
 	if open := s.peers[key]; open != nil {
-		if state := open.machine.current(); state != Closed && slices.Contains(open.machine.on(RConnCER), RReject) {
+		if state := open.machine.current(); state != fsm.Closed && slices.Contains(open.machine.on(fsm.RConnCER), fsm.RReject) {
 			return nil, &diameter.Error{Code: diameter.ElectionLost, Text: "the peer has a connection already"}
 		}
 	}
@@ -296,10 +297,10 @@ func (s *Server) register(nc net.Conn, r *bufio.Reader, cer diameter.Message, re
 		return nil, &diameter.Error{Text: errShutdown.Error()}
 	}
 	m := &machine{}
-	m.on(RConnCER) // R-Accept, Process-CER, R-Snd-CEA
+	m.on(fsm.RConnCER) // R-Accept, Process-CER, R-Snd-CEA
 	watch := newWatchdogTimer(jittered(s.cfg.Watchdog, s.cfg.FastWatchdog), func() bool { return true }, func() {})
 	if s.fallen[key] {
-		watch.machine.State = Down
+		watch.machine.State = fsm.Down
 		delete(s.fallen, key)
 	}
 	c := s.open(nc, r, responder, m, watch, remote)
@@ -392,7 +393,7 @@ func (s *Server) Peers() []Status {
 	}
 	for key, rule := range s.rules {
 		if !connected[key] {
-			all = append(all, Status{Host: rule.Host, State: Closed.String(), Inbound: true})
+			all = append(all, Status{Host: rule.Host, State: fsm.Closed.String(), Inbound: true})
 		}
 	}
 	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Host, b.Host) })

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"gygate/diameter/peer/fsm"
 )
 
 // watchdogJitter is how far each Tw is off the configured one, either way, so
@@ -32,7 +34,7 @@ type watchdogTimer struct {
 	lost     func()               // after a failover
 
 	mu       sync.Mutex
-	machine  Watchdog
+	machine  fsm.Watchdog
 	conn     watched // nil while down
 	timer    *time.Timer
 	armed    time.Time // when timer fires
@@ -58,12 +60,12 @@ func (t *watchdogTimer) up(c watched) {
 	t.mu.Lock()
 	t.conn = c
 	t.mu.Unlock()
-	t.on(ConnectionUp)
+	t.on(fsm.ConnectionUp)
 }
 
 // down ends the watchdog of a connection that is gone.
 func (t *watchdogTimer) down() {
-	t.on(ConnectionDown)
+	t.on(fsm.ConnectionDown)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conn = nil
@@ -74,7 +76,7 @@ func (t *watchdogTimer) down() {
 }
 
 // on takes one event through the machine and does the actions.
-func (t *watchdogTimer) on(e WatchdogEvent) {
+func (t *watchdogTimer) on(e fsm.WatchdogEvent) {
 	if t.step(e) {
 		t.lost()
 	}
@@ -87,13 +89,13 @@ func (t *watchdogTimer) hurry() {
 	t.hurried()
 }
 
-func (t *watchdogTimer) state() WatchdogState {
+func (t *watchdogTimer) state() fsm.WatchdogState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.machine.State
 }
 
-func (t *watchdogTimer) step(e WatchdogEvent) (failedOver bool) {
+func (t *watchdogTimer) step(e fsm.WatchdogEvent) (failedOver bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	failedOver = t.locked(e)
@@ -101,7 +103,7 @@ func (t *watchdogTimer) step(e WatchdogEvent) (failedOver bool) {
 	return failedOver
 }
 
-func (t *watchdogTimer) locked(e WatchdogEvent) (failedOver bool) {
+func (t *watchdogTimer) locked(e fsm.WatchdogEvent) (failedOver bool) {
 	if t.conn == nil {
 		return false
 	}
@@ -110,10 +112,10 @@ func (t *watchdogTimer) locked(e WatchdogEvent) (failedOver bool) {
 	t.machine = machine
 	for _, a := range actions {
 		t.do(a)
-		failedOver = failedOver || a == Failover
+		failedOver = failedOver || a == fsm.Failover
 	}
 	if t.machine.State != before {
-		t.conn.usable(t.machine.State == Okay)
+		t.conn.usable(t.machine.State == fsm.Okay)
 	}
 	return failedOver
 }
@@ -122,22 +124,22 @@ func (t *watchdogTimer) locked(e WatchdogEvent) (failedOver bool) {
 // pending and nobody else can take the traffic: the three exchanges then follow
 // one another without a pause.
 func (t *watchdogTimer) hurried() {
-	if t.machine.State == Reopen && !t.machine.Pending && t.alone() {
-		t.locked(TimerExpires)
+	if t.machine.State == fsm.Reopen && !t.machine.Pending && t.alone() {
+		t.locked(fsm.TimerExpires)
 	}
 }
 
-func (t *watchdogTimer) do(a WatchdogAction) {
+func (t *watchdogTimer) do(a fsm.WatchdogAction) {
 	switch a {
-	case SetWatchdog:
+	case fsm.SetWatchdog:
 		t.set(t.interval())
-	case SendWatchdog:
+	case fsm.SendWatchdog:
 		t.conn.sendWatchdog()
-	case Failover:
+	case fsm.Failover:
 		t.conn.failover()
-	case CloseConnection:
+	case fsm.CloseConnection:
 		t.conn.close(errWatchdog)
-	case Failback, AttemptOpen, Throwaway:
+	case fsm.Failback, fsm.AttemptOpen, fsm.Throwaway:
 		// Usability follows the state; for the others see the type.
 	}
 }
@@ -174,5 +176,5 @@ func (t *watchdogTimer) expire() (failedOver bool) {
 		return false
 	}
 	t.timer = nil // fired; the next set makes another
-	return t.locked(TimerExpires)
+	return t.locked(fsm.TimerExpires)
 }

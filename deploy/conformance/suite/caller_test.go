@@ -16,6 +16,7 @@ import (
 	"gygate/diameter"
 	"gygate/diameter/gy"
 	"gygate/diameter/peer"
+	"gygate/diameter/peer/fsm"
 	"gygate/vpnlogic"
 )
 
@@ -263,7 +264,7 @@ func callOnce(t testing.TB, addresses ...string) (done func()) {
 func allOpen(ctx context.Context, client *peer.Client) bool {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for slices.ContainsFunc(client.Peers(), func(s peer.Status) bool { return s.State != peer.Okay.String() }) {
+	for slices.ContainsFunc(client.Peers(), func(s peer.Status) bool { return s.State != fsm.Okay.String() }) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

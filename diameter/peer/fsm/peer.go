@@ -1,10 +1,9 @@
-package peer
+package fsm
 
 import "gygate/diameter"
 
 // The peer state machine of RFC 6733 §5.6, as a pure function. I- stands for the
-// initiator (connecting) connection, R- for the responder (listening) one. The
-// rows of the RFC's table stand above the code that is their translation.
+// initiator (connecting) connection, R- for the responder (listening) one.
 
 // State is the state of one peer.
 type State uint8
@@ -287,10 +286,10 @@ func (s State) onClosing(e Event) (State, []Action) {
 	return s, nil
 }
 
-// winsElection reports whether this node wins the election against the sender of
+// WinsElection reports whether this node wins the election against the sender of
 // a CER (RFC 6733 §5.6.4, A-014): the higher identity does, and closes the
 // connection that it initiated itself.
-func winsElection(local, remote string) bool { return diameter.CompareIdentity(local, remote) > 0 }
+func WinsElection(local, remote string) bool { return diameter.CompareIdentity(local, remote) > 0 }
 
 // do names the actions of a row.
 func do(actions ...Action) []Action { return actions }

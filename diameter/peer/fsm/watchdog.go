@@ -1,9 +1,8 @@
-package peer
+package fsm
 
 // The watchdog algorithm of RFC 3539 §3.4.1 and appendix A, as a pure function.
-// The rows of its table stand above the code that is their translation. It runs
-// on top of the peer machine: a connection is up when that one reaches an open
-// state.
+// It runs on top of the peer machine: a connection is up when that one reaches an
+// open state.
 
 // WatchdogState is the status of a peer in RFC 3539's terms.
 type WatchdogState uint8

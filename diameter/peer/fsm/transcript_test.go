@@ -1,4 +1,4 @@
-package peer
+package fsm
 
 import (
 	"fmt"
@@ -24,7 +24,8 @@ func TestTranscripts(t *testing.T) {
 		for _, file := range files {
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 				if strings.HasSuffix(file, "peer_election.txt") {
-					proves(t, "A-014", "D-089")
+					t.Attr("proves", "A-014")
+					t.Attr("proves", "D-089")
 				}
 				runTranscript(t, file, machine())
 			})
@@ -94,7 +95,7 @@ func peerCommands() func(string) (string, error) {
 			state = State(i)
 			return "", nil
 		case "elect":
-			if !winsElection(words[1], words[2]) {
+			if !WinsElection(words[1], words[2]) {
 				return fmt.Sprintf("%s does not win against %s\n", words[1], words[2]), nil
 			}
 			return fmt.Sprintf("%s wins against %s\n", words[1], words[2]) + step(WinElection), nil
