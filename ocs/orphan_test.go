@@ -30,42 +30,46 @@ func (w *world) restarts(host string, state uint32) {
 	w.ClientState(host, state)
 }
 
+// opened is a call whose client showed that Origin-State-Id.
+func opened(t *testing.T, state uint32) *world {
+	w := voice(t)
+	w.from("a.example", state, w.step(ocs.Initial, ask(rgOnNet)))
+	w.ledger("9.40", "0.60", "0")
+	return w
+}
+
+// swept looks for orphans once.
+func (w *world) swept(t *testing.T, want int) {
+	t.Helper()
+	if got := w.Sweep(context.Background()); got != want {
+		t.Errorf("%d sessions ended, want %d", got, want)
+	}
+	ocstest.MustBalance(t, w.store)
+}
+
 func TestOrphans(t *testing.T) {
-	open := func(t *testing.T, state uint32) *world {
-		w := voice(t)
-		w.from("a.example", state, w.step(ocs.Initial, ask(rgOnNet)))
-		w.ledger("9.40", "0.60", "0")
-		return w
-	}
-	swept := func(t *testing.T, w *world, want int) {
-		t.Helper()
-		if got := w.Sweep(context.Background()); got != want {
-			t.Errorf("%d sessions ended, want %d", got, want)
-		}
-		ocstest.MustBalance(t, w.store)
-	}
 	t.Run("A-016 freezes come back after the grace", func(t *testing.T) {
 		t.Attr("proves", "A-016")
-		w := open(t, 10)
+		w := opened(t, 10)
 		w.restarts("a.example", 11)
 		w.pass(ocs.OrphanGrace - time.Second)
-		swept(t, w, 0)
+		w.swept(t, 0)
 		w.ledger("9.40", "0.60", "0")
 		w.pass(time.Second)
-		swept(t, w, 1)
+		w.swept(t, 1)
 		w.ledger("10.00", "0", "0")
-		swept(t, w, 0)
+		w.swept(t, 0)
 	})
 	t.Run("A-016 a CCR-T within the grace counts", func(t *testing.T) {
 		t.Attr("proves", "A-016")
-		w := open(t, 10)
+		w := opened(t, 10)
 		w.pass(20 * time.Second)
 		w.restarts("A.Example", 11)
 		w.pass(10 * time.Second)
 		w.ok(w.from("a.example", 10, w.step(ocs.Terminate, seconds(rgOnNet, 25))))
 		w.ledger("9.75", "0", "0.25")
 		w.pass(time.Minute)
-		swept(t, w, 0)
+		w.swept(t, 0)
 		w.ledger("9.75", "0", "0.25")
 	})
 	for name, c := range map[string]struct {
@@ -83,29 +87,34 @@ func TestOrphans(t *testing.T) {
 	} {
 		t.Run("A-016 "+name, func(t *testing.T) {
 			t.Attr("proves", "A-016")
-			w := open(t, c.session)
+			w := opened(t, c.session)
 			w.restarts(c.host, c.seen)
 			w.pass(time.Minute)
-			swept(t, w, 0)
+			w.swept(t, 0)
 			w.ledger("9.40", "0.60", "0")
 		})
 	}
+}
+
+// What counts is who the client of the session was in its latest request, and the
+// latest Origin-State-Id that it showed there.
+func TestOrphansAfterLaterRequests(t *testing.T) {
 	t.Run("a client that still knows its session", func(t *testing.T) {
-		w := open(t, 10)
+		w := opened(t, 10)
 		w.restarts("a.example", 11)
 		w.want(w.from("a.example", 11, w.step(ocs.Update, again(seconds(rgOnNet, 0)))), 0, 60, false)
 		w.pass(time.Minute)
-		swept(t, w, 0)
+		w.swept(t, 0)
 	})
 	t.Run("one that is left out in mid-session stays known", func(t *testing.T) {
-		w := open(t, 10)
+		w := opened(t, 10)
 		w.from("a.example", 0, w.step(ocs.Update, again(seconds(rgOnNet, 0))))
 		w.restarts("a.example", 11)
 		w.pass(time.Minute)
-		swept(t, w, 1)
+		w.swept(t, 1)
 	})
 	t.Run("a session that moved to another host meanwhile", func(t *testing.T) {
-		w := open(t, 10)
+		w := opened(t, 10)
 		stale := w.store
 		list := &listed{Store: stale}
 		w.restarts("a.example", 11)
@@ -117,7 +126,7 @@ func TestOrphans(t *testing.T) {
 		w.from("b.example", 3, w.step(ocs.Update, again(seconds(rgOnNet, 0))))
 		tariff := fixtureTariff(t)
 		w.Driver = ocstest.StartWith(t, list, func() *ocs.Tariff { return tariff }, ocs.EngineConfig{Sweep: -1})
-		swept(t, w, 0)
+		w.swept(t, 0)
 		w.ledger("9.40", "0.60", "0")
 	})
 }

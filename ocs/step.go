@@ -2,6 +2,7 @@ package ocs
 
 import (
 	"crypto/sha256"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -22,6 +23,22 @@ const (
 	Events               // CC-Service-Specific-Units
 	Amount               // CC-Money: Quantity is Money of the account's currency
 )
+
+var unitNames = [...]string{Seconds: "seconds", Octets: "octets", Events: "events", Amount: "money"}
+
+// String is the kind's name for people and files, "" when it has none.
+func (k UnitKind) String() string {
+	if int(k) < len(unitNames) {
+		return unitNames[k]
+	}
+	return ""
+}
+
+// ParseUnitKind reads a name that String gives; false for any other text.
+func ParseUnitKind(name string) (UnitKind, bool) {
+	k := slices.Index(unitNames[:], name)
+	return UnitKind(max(k, 0)), k > 0
+}
 
 // Units is a quantity with its kind. Quantity is never negative.
 type Units struct {

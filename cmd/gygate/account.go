@@ -161,7 +161,10 @@ func newAccountSet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set IDENTITY",
 		Short: "Change an account: lost, blocked, closed, validity, threshold",
-		Long:  "Open sessions keep what they were granted; they are told at their next request.",
+		Long: `A serving gygate tells the clients of open sessions at once: an account that is blocked,
+lost or closed has its calls ended (Abort-Session-Request) and its data sessions asked to
+come back, where they are refused (gygate service set --on-bar); one that may be used
+again, or whose validity or threshold has changed, is asked for anew (Re-Auth-Request).`,
 		Example: "  gygate account set 493023125001 --lost 'left in a cab'\n  gygate account set 493023125001 --found\n" +
 			"  gygate account set 493023125001 --blocked theft\n  gygate account set 493023125001 --valid-until 2027-06-30 --threshold 1",
 		Args: cobra.ExactArgs(1),

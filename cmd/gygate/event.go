@@ -28,6 +28,15 @@ const eventRemedy = `  does a charging system serve there? --server names anothe
   one in another process or place lets this command in when its configuration has under diameter.peers:
     - {host: %s, addresses: [the network this command runs in]}`
 
+// eventRemedies are what to do about refusals that are the operator's to mend.
+var eventRemedies = map[ocs.Refusal]string{
+	ocs.Unrated: `
+  gygate tariff list shows the prices, gygate service list the rating group of a request that
+  names neither --rating-group nor --service-id, gygate tariff import adds what is missing`,
+	ocs.UnknownContext: `
+  gygate service list shows the services, gygate service set adds one`,
+}
+
 // eventActions are the Requested-Actions by their word (RFC 8506 §8.41).
 var eventActions = map[ocs.EventAction]string{
 	ocs.CheckBalance: "balance", ocs.PriceEnquiry: "price", ocs.DirectDebit: "debit", ocs.RefundAccount: "refund",
@@ -50,7 +59,7 @@ would it cost, take it, give it back. IDENTITY is who pays: digits, or private:N
 A gygate on this machine knows it; a charging system elsewhere must know the peer
 ` + "`tool.`" + ` followed by node.vpn.host.`,
 		Example: `  gygate event balance 493023125001 --money 5.00 --currency 978
-  gygate event price 493023125001 --called 004066969100 --units 60
+  gygate event price 493023125001 --called 494066969100 --units 60
   gygate event debit 493023125001 --service 32274@3gpp.org --service-id 8 --units 1
   gygate event refund 493023125001 --service 32274@3gpp.org --service-id 8 --units 1 --token 6f1d…`,
 		Args: cobra.ExactArgs(2),
@@ -64,7 +73,7 @@ A gygate on this machine knows it; a charging system elsewhere must know the pee
 	f.StringVar(&o.unit, "unit", "", "seconds, octets or events; otherwise what the service counts")
 	f.StringVar(&o.money, "money", "", "an amount instead of units, for example 5.00")
 	f.Uint32Var(&currency, "currency", 0, "its currency (ISO 4217 number); 0: the account's")
-	f.StringVar(&o.called, "called", "", "called number, where it makes the price")
+	f.StringVar(&o.called, "called", "", "called number with its country code, where it makes the price")
 	f.StringVar(&o.token, "token", "", "refund: what the debit's answer said")
 	f.StringVar(&o.server, "server", "127.0.0.1:3868", "charging system, `HOST:PORT`")
 	f.StringVar(&o.host, "host", "", "Origin-Host its answer must carry; empty: any")
@@ -179,7 +188,7 @@ func (c *invocation) sendEvent(o eventFlags, r gy.EventRequest) error {
 		return shown
 	}
 	if err != nil || got.Result != vpnlogic.ChargeGranted && got.Result != vpnlogic.ChargeFree {
-		return refused("%s refused: %d %s", eventActions[r.Action], got.Code, got.Reason)
+		return refused("%s refused: %d %s%s", eventActions[r.Action], got.Code, got.Reason, eventRemedies[ocs.Refusal(got.Reason)])
 	}
 	return nil
 }

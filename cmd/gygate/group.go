@@ -51,7 +51,7 @@ func newGroupCreate(a *app) *cobra.Command {
 	f.BoolVar(&g.ForcedOnNet, "forced-on-net", false, "charge a colleague's public number on-net")
 	f.StringSliceVar(&g.Exclusions, "exclude", nil, "public prefixes never forced on-net")
 	f.StringVar(&g.TimeZone, "zone", "", "IANA time zone of the lists")
-	f.StringVar((*string)(&g.Payer), "payer", string(vpnlogic.PayerMember), "who pays the calls: member, or group by the account private:ID")
+	f.StringVar((*string)(&g.Payer), "payer", string(vpnlogic.PayerMember), "who pays the calls: member, where the line is prepaid, or group for all lines, by the account private:ID")
 	cobra.CheckErr(cmd.MarkFlagRequired("country"))
 	a.jsonFlag(cmd)
 	return cmd

@@ -100,6 +100,14 @@ func openInput(name string) (file *os.File, size int64, err error) {
 	return file, info.Size(), nil
 }
 
+// inputName is what a person calls the input.
+func inputName(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return name
+}
+
 // newProgress shows how much of the file is read, when a person watches.
 func newProgress(w io.Writer, size int64) *progressbar.ProgressBar {
 	if !isTerminal(w) {

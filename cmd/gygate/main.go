@@ -34,13 +34,13 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	fmt.Fprintln(errs, "gygate:", err)
 	if codeOf(err) == exitUsage {
-		fmt.Fprintln(errs, "See gygate --help.")
+		fmt.Fprintf(errs, "See %s --help.\n", cmd.CommandPath())
 	}
 	return codeOf(err)
 }

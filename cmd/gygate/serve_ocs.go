@@ -63,6 +63,7 @@ func (m *Main) wireTariff(ctx context.Context) (*tariffSnapshot, error) {
 type tariffSnapshot struct {
 	admin   *pgstore.Admin
 	logger  *slog.Logger
+	changed func() // told after each change, nil: nobody is
 	current atomic.Pointer[ocs.Tariff]
 	version int64
 }
@@ -102,6 +103,9 @@ func (t *tariffSnapshot) refresh(ctx context.Context) error {
 		return err
 	}
 	t.version = version // read before the tariff: a change in between is seen next time
+	if t.changed != nil {
+		t.changed()
+	}
 	return nil
 }
 

@@ -117,6 +117,9 @@ func (m *Main) wireCharging(ctx context.Context, v *vpnSide) error {
 		return exitWith(exitConfig, fmt.Errorf("charging: %w", err))
 	}
 	v.charger = gy.NewClient(m.clientConfig(origin, keeper), tapRequests(v.client))
+	if m.tariff != nil && len(m.cfg.Charging.Servers) == 0 {
+		m.tariff.changed = v.charger.RatingChanged
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -60,7 +61,6 @@ type serviceLine struct {
 
 // The words of the command line for the values of the options.
 var (
-	unitWords    = map[ocs.UnitKind]string{ocs.Unspecified: "-", ocs.Seconds: "seconds", ocs.Octets: "octets", ocs.Events: "events", ocs.Amount: "money"}
 	refusalWords = map[bool]string{false: "command", true: "service"}
 	finalWords   = map[ocs.FinalAction]string{ocs.FinalTerminate: "terminate", ocs.FinalRedirect: "redirect", ocs.FinalRestrict: "restrict"}
 	barWords     = map[ocs.BarAction]string{ocs.BarDefault: "default", ocs.BarAbort: "abort", ocs.BarAsk: "ask"}
@@ -70,7 +70,7 @@ var (
 
 func newServiceLine(s ocs.ServiceContext) serviceLine {
 	l := serviceLine{
-		Name: s.Name, RatingGroup: s.DefaultRatingGroup, Unit: unitWords[s.Unit], Refusals: refusalWords[s.ItemRefusals],
+		Name: s.Name, RatingGroup: s.DefaultRatingGroup, Unit: cmp.Or(s.Unit.String(), "-"), Refusals: refusalWords[s.ItemRefusals],
 		Validity: spanText(s.Validity, "policy"), Supervision: spanText(s.Supervision, "policy"), Options: s.ServiceOptions,
 		Final: finalWords[s.FinalAction], Bar: barWords[s.Bar], Hold: spanText(time.Duration(s.HoldSeconds)*time.Second, "-"),
 	}
@@ -78,6 +78,15 @@ func newServiceLine(s ocs.ServiceContext) serviceLine {
 		l.Final += " to " + s.Redirect.Address
 	}
 	return l
+}
+
+// parseServiceUnit reads what a service counts, which may be money.
+func parseServiceUnit(text string) (ocs.UnitKind, error) {
+	kind, ok := ocs.ParseUnitKind(text)
+	if !ok {
+		return 0, fmt.Errorf("%q is none of seconds, octets, events, money", text)
+	}
+	return kind, nil
 }
 
 func spanText(d time.Duration, none string) string {
@@ -104,6 +113,9 @@ A serving gygate takes the change within ocs.tariff_poll.`,
 	a.jsonFlag(cmd)
 	cmd.RunE = a.run(func(c *invocation) error {
 		return c.withBooks(func(b *books) error {
+			if err := unlabelled(c.args[0]); err != nil {
+				return err
+			}
 			admin := pgstore.NewAdmin(b.pool)
 			tariff, err := admin.Tariff(c.ctx)
 			if err != nil {
@@ -123,6 +135,16 @@ A serving gygate takes the change within ocs.tariff_poll.`,
 		})
 	})
 	return cmd
+}
+
+// unlabelled refuses a name that no request would ever be found under: the labels
+// in front of the service's own are left out when it is looked up (TS 32.299 §7.1.12).
+func unlabelled(name string) error {
+	labels, domain, _ := strings.Cut(name, "@")
+	if dot := strings.LastIndexByte(labels, '.'); dot >= 0 && domain != "" {
+		return usage("%q: operator and release labels do not belong to the name: say %s@%s", name, labels[dot+1:], domain)
+	}
+	return nil
 }
 
 // serviceFlags are the flags of service set, as texts.
@@ -174,13 +196,13 @@ func (o *serviceFlags) apply(cmd *cobra.Command, s *ocs.ServiceContext) error {
 		change func() error
 	}{
 		{"rating-group", func() error { s.DefaultRatingGroup = o.group; return nil }},
-		{"unit", func() (err error) { s.Unit, err = pgstore.ParseUnit(o.unit); return err }},
+		{"unit", func() (err error) { s.Unit, err = parseServiceUnit(o.unit); return err }},
 		{"refusals", func() (err error) { s.ItemRefusals, err = meaningOf(refusalWords, o.refusals); return err }},
 		{"validity", func() error { s.Validity = o.validity; return nil }},
 		{"supervision", func() error { s.Supervision = o.supervision; return nil }},
 		{"final", func() (err error) { s.FinalAction, err = meaningOf(finalWords, o.final); return err }},
 		{"redirect", func() (err error) { s.Redirect, err = parseRedirect(o.redirect); return err }},
-		{"filter", func() error { s.Filters = o.filters; return nil }},
+		{"filter", func() error { s.Filters = o.filters; return checkFilters(o.filters) }},
 		{"filter-id", func() error { s.FilterIDs = o.filterIDs; return nil }},
 		{"zero-grant", func() error { s.ZeroGrant = o.zeroGrant; return nil }},
 		{"on-bar", func() (err error) { s.Bar, err = meaningOf(barWords, o.bar); return err }},
@@ -230,6 +252,18 @@ func parseRedirect(text string) (*ocs.Redirect, error) {
 		address = text
 	}
 	return &ocs.Redirect{Type: number, Address: address}, nil
+}
+
+// checkFilters looks at the form of IPFilterRules (RFC 6733 §4.3.1); what they
+// allow is the gateway's business.
+func checkFilters(rules []string) error {
+	for _, rule := range rules {
+		f := strings.Fields(rule)
+		if len(f) < 7 || f[0] != "permit" && f[0] != "deny" || f[1] != "in" && f[1] != "out" || f[3] != "from" || !slices.Contains(f[5:], "to") {
+			return fmt.Errorf("%q is no IPFilterRule such as \"permit out ip from 192.0.2.1 to assigned\"", rule)
+		}
+	}
+	return nil
 }
 
 func wholeSeconds(d time.Duration) (uint32, error) {

@@ -69,6 +69,7 @@ func TestServiceSet(t *testing.T) {
 		{"--hold 0s", func(s ocs.ServiceContext) bool {
 			return s.HoldSeconds == 0 && s.ConsumptionSeconds == 10 && s.Unit == ocs.Octets && s.DefaultRatingGroup == 7
 		}},
+		{"--unit money", func(s ocs.ServiceContext) bool { return s.Unit == ocs.Amount }},
 	} {
 		t.Run(tc.flags, func(t *testing.T) {
 			if code, errs := on(t, dsn, nil, append([]string{"service", "set", dataService}, strings.Fields(tc.flags)...)...); code != exitOK {

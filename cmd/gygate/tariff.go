@@ -49,7 +49,9 @@ func newTariffImport(a *app) *cobra.Command {
 version, service, prefix, fee, minimum, first, following, per, bands, zone, valid_from.
 A price that changes is a new version: running sessions keep the one they began with.
 A serving gygate takes the prices within ocs.tariff_poll, and then asks the clients of
-open sessions to come back (Re-Auth-Request), so that what had no price is asked for anew.`,
+open sessions to come back (Re-Auth-Request), so that what had no price is asked for anew.
+VPN logic in another process than the charging system does not see the new prices: calls
+it holds back for want of one wait for charging.rating_block, or for its restart.`,
 		Example: "  gygate tariff import prices.csv\n  gygate tariff import --quiet prices.csv   # leave open sessions alone",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.run(func(c *invocation) error {
@@ -62,7 +64,7 @@ open sessions to come back (Re-Auth-Request), so that what had no price is asked
 				if err := pgstore.NewAdmin(b.pool).TellClients(!quiet).ImportTariff(c.ctx, file); err != nil {
 					return err
 				}
-				return c.show(map[string]string{"file": c.args[0], "status": "imported"}, "prices of %s imported\n", c.args[0])
+				return c.show(map[string]string{"file": c.args[0], "status": "imported"}, "prices of %s imported\n", inputName(c.args[0]))
 			})
 		}),
 	}
@@ -103,7 +105,7 @@ func tariffLines(entries []ocs.TariffEntry) []tariffLine {
 	lines := []tariffLine{}
 	for _, e := range entries {
 		l := tariffLine{
-			ID: e.ID, Version: e.Version, Service: e.Service, RatingGroup: e.RatingGroup, Prefix: e.Prefix, Unit: unitWords[e.Unit],
+			ID: e.ID, Version: e.Version, Service: e.Service, RatingGroup: e.RatingGroup, Prefix: e.Prefix, Unit: e.Unit.String(),
 			Currency: e.Currency, Fee: e.Fee, Minimum: e.Minimum, First: e.First, Following: e.Following, Price: e.Price, Per: e.Per, Zone: e.Zone,
 		}
 		if !e.ValidFrom.IsZero() {

@@ -22,8 +22,9 @@ credits - debits = amount and the freezes on it = frozen; no freeze without an o
 session; each request moved money once; what was rated = debited + overrun.
 
 Below that it lists what the last day left uncharged or unknown, which is no violation:
-use reported for no open session, sessions that were ended because nothing was heard of
-them, use that no balance covered, and repeats that reported something else.`,
+use that no session or grant was open for or that had no price (orphan usage), sessions
+that were ended because nothing was heard of them, use that no balance covered, and
+repeats that reported something else. Accounts stand there by their internal number.`,
 		Example: "  gygate verify\n  gygate verify --json",
 		Args:    cobra.NoArgs,
 		RunE: a.run(func(c *invocation) error {

@@ -47,8 +47,12 @@ type ServiceAnswer struct {
 	VolumeThreshold   uint32           // Volume-Quota-Threshold in octets, 0: none
 	UnitThreshold     uint32           // Unit-Quota-Threshold, 0: none
 	RefundInformation []byte
+	Control           *QuotaControl // nil: none of it, as in most answers
+}
 
-	// What only a server writes: a call has no use for it.
+// QuotaControl is how a client is to handle a quota and its end. Only a server
+// writes it: a call of ours has no use for it, so ParseCCA does not read it.
+type QuotaControl struct {
 	Redirect        Optional[RedirectServer] // with Final-Unit-Action 1
 	Filters         []string                 // Restriction-Filter-Rule, with Final-Unit-Action 2
 	FilterIDs       []string                 // Filter-Id, likewise
@@ -148,27 +152,32 @@ func (s *ServiceAnswer) append(b []byte) []byte {
 	b = appendNonZero(b, diameter.TimeQuotaThreshold, s.TimeThreshold)
 	b = appendNonZero(b, diameter.VolumeQuotaThreshold, s.VolumeThreshold)
 	b = appendNonZero(b, diameter.UnitQuotaThreshold, s.UnitThreshold)
-	b = s.appendControl(b)
+	if s.Control != nil {
+		b = s.Control.append(b)
+	}
 	if len(s.RefundInformation) > 0 {
 		b = diameter.AppendBytes(b, diameter.RefundInformation, s.RefundInformation)
 	}
 	return b
 }
 
-// appendControl writes how a data gateway is to handle the quota.
-func (s *ServiceAnswer) appendControl(b []byte) []byte {
-	b = appendNonZero(b, diameter.QuotaHoldingTime, s.HoldingTime)
-	b = appendNonZero(b, diameter.QuotaConsumptionTime, s.ConsumptionTime)
-	if s.Triggers.Present {
+// append writes what stands beside the quota.
+func (q *QuotaControl) append(b []byte) []byte {
+	b = appendNonZero(b, diameter.QuotaHoldingTime, q.HoldingTime)
+	b = appendNonZero(b, diameter.QuotaConsumptionTime, q.ConsumptionTime)
+	if q.Triggers.Present {
 		b = diameter.AppendGroup(b, diameter.Trigger, func(b []byte) []byte {
-			return appendEach(b, diameter.TriggerType, s.Triggers.Value)
+			for _, kind := range q.Triggers.Value {
+				b = diameter.AppendUint32(b, diameter.TriggerType, kind)
+			}
+			return b
 		})
 	}
-	if s.Pool.Present {
-		b = diameter.AppendGroup(b, diameter.GSUPoolReference, s.Pool.Value.append)
+	if q.Pool.Present {
+		b = diameter.AppendGroup(b, diameter.GSUPoolReference, q.Pool.Value.append)
 	}
-	if s.Announcement.Present {
-		b = diameter.AppendGroup(b, diameter.AnnouncementInformation, s.Announcement.Value.append)
+	if q.Announcement.Present {
+		b = diameter.AppendGroup(b, diameter.AnnouncementInformation, q.Announcement.Value.append)
 	}
 	return b
 }
@@ -189,13 +198,6 @@ func (a Announcement) append(b []byte) []byte {
 
 // servedParty is the Play-Alternative of every announcement.
 const servedParty = 0
-
-func appendEach(b []byte, a diameter.Attribute, values []uint32) []byte {
-	for _, v := range values {
-		b = diameter.AppendUint32(b, a, v)
-	}
-	return b
-}
 
 // appendUnits writes what of a service the command itself has room for: neither
 // target nor code nor thresholds (RFC 8506 §3.2).
@@ -220,17 +222,25 @@ func (s *ServiceAnswer) appendFinal(b []byte) []byte {
 	}
 	return diameter.AppendGroup(b, diameter.FinalUnitIndication, func(b []byte) []byte {
 		b = diameter.AppendUint32(b, diameter.FinalUnitAction, s.FinalUnit.Value)
-		for _, rule := range s.Filters {
-			b = diameter.AppendString(b, diameter.RestrictionFilterRule, rule)
-		}
-		for _, id := range s.FilterIDs {
-			b = diameter.AppendString(b, diameter.FilterID, id)
-		}
-		if s.Redirect.Present {
-			b = diameter.AppendGroup(b, diameter.RedirectServer, s.Redirect.Value.append)
+		if s.Control != nil {
+			b = s.Control.appendWayOut(b)
 		}
 		return b
 	})
+}
+
+// appendWayOut writes what stays possible when the units are used up.
+func (q *QuotaControl) appendWayOut(b []byte) []byte {
+	for _, rule := range q.Filters {
+		b = diameter.AppendString(b, diameter.RestrictionFilterRule, rule)
+	}
+	for _, id := range q.FilterIDs {
+		b = diameter.AppendString(b, diameter.FilterID, id)
+	}
+	if q.Redirect.Present {
+		b = diameter.AppendGroup(b, diameter.RedirectServer, q.Redirect.Value.append)
+	}
+	return b
 }
 
 func (r RedirectServer) append(b []byte) []byte {

@@ -98,6 +98,8 @@ type session struct {
 	spoilt   bool   // an answer could not be used
 	barred   bool   // an answer said that the payer may not
 	last     repeat // what is known of the last request, should it be repeated
+	owed     *CCR   // the last one, if it is a CCR-U that nobody has answered
+	owing    repeat // what is known of that one
 }
 
 // NewClient returns a client that sends through doer.
@@ -168,13 +170,26 @@ func (c *Client) Charge(ctx context.Context, r vpnlogic.ChargeRequest) vpnlogic.
 	s.last = repeat{sent: again.sent || sent(err), endToEnd: got.EndToEnd}
 	a := c.read(ccr, &s, got, err)
 	a.OnFailure, a.Took = s.handling, time.Since(began)
+	s.owe(ccr, a.Result)
 	c.remember(r.Session, s, a.SessionOpen)
 	if r.Type == vpnlogic.ChargeTerminate && a.Result == vpnlogic.ChargeUnreachable {
-		c.late.add(ctx, keptReport(ccr, s, s.last))
+		c.late.add(ctx, keptReport(ccr, s, time.Now(), s.last))
 	} else {
 		c.journal.answered(ccr, s, a)
 	}
 	return a
+}
+
+// owe notes a report of use that nobody has answered. The final interrogation does
+// not repeat what it says.
+func (s *session) owe(ccr *CCR, result vpnlogic.ChargeResult) {
+	if ccr.Type == ocs.Terminate {
+		return
+	}
+	s.owed, s.owing = nil, s.last
+	if ccr.Type == ocs.Update && result == vpnlogic.ChargeUnreachable {
+		s.owed = ccr
+	}
 }
 
 // ServerRealm is the realm of the charging system that holds the session, "" for

@@ -64,8 +64,8 @@ func (c *Client) readSuccess(ccr *CCR, s *session, cca *CCA, fault *diameter.Err
 // noteUnrated keeps requests like this one back for a while, and says so once.
 func (c *Client) noteUnrated(ccr *CCR, cca *CCA) {
 	if c.unrated.note(ccr, cca) {
-		c.config.Logger.Error("the charging system cannot rate a service; requests like it are held back for a while: check tariff and service context there",
-			"session", ccr.SessionID, "number", ccr.Number, "group", wanted(ccr).RatingGroup.Value,
+		c.config.Logger.Error("the charging system cannot rate a service: check tariff and service context there; requests like it are held back until this node sees new prices, is started anew, or the time is over",
+			"held_back", max(c.unrated.life, 0), "session", ccr.SessionID, "number", ccr.Number, "group", wanted(ccr).RatingGroup.Value,
 			"result_code", uint32(diameter.RatingFailed), "err", cca.ErrorMessage)
 	}
 }

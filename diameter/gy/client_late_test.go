@@ -91,6 +91,47 @@ func TestLateFinalReportC029(t *testing.T) {
 	})
 }
 
+// C-029: when the report before the CCR-T had no answer either, it goes first: the
+// CCR-T does not repeat its use.
+func TestLateReportBeforeTheFinalOneC029(t *testing.T) {
+	proves(t, "C-029")
+	synctest.Test(t, func(t *testing.T) {
+		c, w := newTestClient(t, ClientConfig{}, answering(sixty()))
+		ctx := context.Background()
+		c.Charge(ctx, initial("s"))
+		w.say(failing(peer.ErrNoAnswer))
+		c.Charge(ctx, update("s", 1))
+		c.Charge(ctx, final("s", 2))
+		w.say(inTurn(failing(peer.ErrNoPeer), answering(CCA{ResultCode: 2001}), answering(CCA{ResultCode: 3004}), answering(CCA{ResultCode: 2001})))
+		c.late.group.Wait()
+		sent := ""
+		for _, s := range w.sent {
+			sent += fmt.Sprintf("%d#%d ", s.ccr.Type, s.ccr.Number)
+		}
+		if want := "1#0 2#1 3#2 2#1 2#1 3#2 3#2 "; sent != want {
+			t.Errorf("sent %s, want %s", sent, want)
+		}
+		for i, s := range w.sent[3:] {
+			if !s.request.Retransmission {
+				t.Errorf("late request %d without T", i)
+			}
+		}
+
+		// What was answered is not sent again.
+		w.sent = nil
+		w.say(inTurn(answering(sixty()), failing(peer.ErrNoAnswer), answering(sixty()), failing(peer.ErrNoAnswer), answering(CCA{ResultCode: 2001})))
+		again := update("t", 1)
+		again.Repeat = true
+		for _, r := range []vpnlogic.ChargeRequest{initial("t"), update("t", 1), again, final("t", 2)} {
+			c.Charge(ctx, r)
+		}
+		c.late.group.Wait()
+		if last := w.sent[len(w.sent)-1].ccr; len(w.sent) != 5 || last.Type != ocs.Terminate {
+			t.Errorf("%d requests, the last one %+v", len(w.sent), last)
+		}
+	})
+}
+
 // Shutdown gives what waits one more try at once, and says what is lost.
 func TestShutdownWithLateReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

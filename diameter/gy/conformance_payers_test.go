@@ -78,6 +78,15 @@ var payersRows = []row{
 		}
 		d.ledger(8_800_000, 1_200_000)
 	}},
+	{"A-073 User-Name comes back, where there was one", func(t *testing.T, d *desk) {
+		for _, name := range []string{"u@ims.example", ""} {
+			r := d.session()(ocs.Initial, 0, ask())
+			r.UserName = name
+			if a := d.wants(r, 2001, 2001); a.UserName != name {
+				t.Errorf("User-Name %q, want %q", a.UserName, name)
+			}
+		}
+	}},
 	{"B-061 an update may omit the payer, not change it", func(t *testing.T, d *desk) {
 		s := d.session()
 		d.wants(s(ocs.Initial, 0, ask()), 2001, 2001)

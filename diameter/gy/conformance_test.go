@@ -244,6 +244,24 @@ var sessionsRows = []row{
 		d.wants(s(ocs.Terminate, 3, report(3)), 5002)
 		d.ledger(9_370_000, 0)
 	}},
+	{"B-035 without MSCC every refusal ends the session", func(t *testing.T, _ *desk) {
+		for _, service := range []string{ocstest.Voice, ocstest.Data} { // for a gateway's service too
+			d := openDesk(t, 600_000)
+			s := d.session()
+			plain := func(kind ocs.StepType, number uint32, command Service) CCR {
+				r := s(kind, number)
+				r.ServiceContextID, r.Command = service, command
+				return r
+			}
+			d.wants(plain(ocs.Initial, 0, wish(timeUnits(60))), 2001)
+			d.wants(plain(ocs.Update, 1, ask(threshold(60))), 4012)
+			if d.open(s(ocs.Update, 1)) {
+				t.Errorf("%s: the session is open", service)
+			}
+			d.ledger(0, 0)
+			d.wants(plain(ocs.Terminate, 2, report(0)), 2001)
+		}
+	}},
 	{"B-036 the late CCR-T of a strict peer", func(t *testing.T, d *desk) {
 		d.profile = &StrictProfile
 		s := d.session()

@@ -210,7 +210,8 @@ func TestProfileOf(t *testing.T) {
 		{look, "other.example", peer.Remote{Host: "more.example"}, LenientProfile},
 		{look, "gw.example", peer.Remote{Host: "gw.example"}, known["gw.example"]},
 		{look, "gw.example", peer.Remote{Host: "GW.example"}, known["gw.example"]},
-		{look, "gw.example", peer.Remote{Host: "relay.example", Relay: true}, known["gw.example"]},
+		{look, "gw.example", peer.Remote{Host: "relay.example", Relay: true, Trusted: true}, known["gw.example"]},
+		{look, "gw.example", peer.Remote{Host: "relay.example", Relay: true}, Profile{No4011: true}}, // anybody may say so
 		{look, "other.example", peer.Remote{Host: "dra.example"}, known["dra.example"]},
 		{look, "gw.example", peer.Remote{Host: "dra.example"}, Profile{RefundMax: 3, No4011: true}},
 		{look, "gw.example", peer.Remote{Host: "liar.example"}, Profile{No4011: true}},

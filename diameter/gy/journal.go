@@ -59,7 +59,7 @@ func (j *journal) sending(ccr *CCR, s session, again repeat) {
 		again := repeat{sent: true, endToEnd: again.endToEnd}
 		switch ccr.Type {
 		case ocs.Terminate:
-			return keep(s, since, again, ccr)
+			return keptReport(ccr, s, since, again)
 		case ocs.Update:
 			return keep(s, since, again, ccr, lastReport(ccr, since))
 		default:

@@ -88,9 +88,13 @@ func keep(s session, since time.Time, again repeat, requests ...*CCR) Kept {
 	return k
 }
 
-// keptReport is a final interrogation that had no answer.
-func keptReport(ccr *CCR, s session, again repeat) Kept {
-	return keep(s, time.Now(), again, ccr)
+// keptReport is a final interrogation that had no answer, behind the report before
+// it when that had none either.
+func keptReport(ccr *CCR, s session, since time.Time, again repeat) Kept {
+	if s.owed != nil {
+		return keep(s, since, s.owing, s.owed, ccr)
+	}
+	return keep(s, since, again, ccr)
 }
 
 // header carries what is known of earlier sendings.

@@ -210,7 +210,15 @@ func (l *late) drop(k *Kept, why string) {
 	if o.kind == ocs.Event {
 		text = "one-time charging event is lost; correct the account by hand"
 	}
-	l.logger.Error(text, "session", k.Session, "number", o.number, "used_s", usedSeconds(k.Requests[0]), "err", why)
+	l.logger.Error(text, "session", k.Session, "number", o.number, "used_s", k.usedSeconds(), "err", why)
+}
+
+// usedSeconds is the use that is lost with the requests.
+func (k *Kept) usedSeconds() (sum uint32) {
+	for _, raw := range k.Requests {
+		sum += usedSeconds(raw)
+	}
+	return sum
 }
 
 // usedSeconds is the use that a request reports.

@@ -54,7 +54,7 @@ func (x *exchange) envelope() *CCA {
 // request; of the first item when all are refused and nothing keeps the code
 // inside an MSCC (conformance B-094, B-095). What is free is free at the command
 // only where nothing else can be open in the session (B-151, B-152).
-func refused(r *CCR, c ocs.ServiceContext, o ocs.Outcome) (ocs.Refusal, ocs.Target) {
+func refused(r *CCR, c *ocs.ServiceContext, o ocs.Outcome) (ocs.Refusal, ocs.Target) {
 	if o.Refusal != "" {
 		return o.Refusal, culprit(r, o)
 	}
@@ -78,7 +78,7 @@ func refused(r *CCR, c ocs.ServiceContext, o ocs.Outcome) (ocs.Refusal, ocs.Targ
 // session to keep. A first interrogation keeps the session only for clients
 // that act on codes inside (data gateways); in mid-session the MSCC it is, so
 // that a final interrogation can still report the rest.
-func inside(r *CCR, c ocs.ServiceContext) bool {
+func inside(r *CCR, c *ocs.ServiceContext) bool {
 	switch {
 	case !r.multiple(), r.Type == ocs.Event:
 		return false

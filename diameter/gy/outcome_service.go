@@ -20,7 +20,7 @@ func (x *exchange) result(item *ocs.ItemOutcome, c ocs.Currency) ServiceAnswer {
 	}
 	a.Validity = seconds(x.profile.validity(item.ValidFor))
 	if item.Final {
-		a.addFinal(item, &x.context)
+		a.addFinal(item, x.context)
 	}
 	if item.Granted != nil {
 		a.Granted = Some(GrantedUnits{ServiceUnits: unitsOf(*item.Granted, c), TariffTimeChange: item.SwitchAt})
@@ -36,13 +36,21 @@ func (a *ServiceAnswer) addFinal(item *ocs.ItemOutcome, c *ocs.ServiceContext) {
 	action := item.FinalAction
 	switch {
 	case action == ocs.FinalRedirect && c.Redirect != nil:
-		a.Redirect = Some(RedirectServer{Type: c.Redirect.Type, Address: c.Redirect.Address})
+		a.control().Redirect = Some(RedirectServer{Type: c.Redirect.Type, Address: c.Redirect.Address})
 	case action == ocs.FinalRestrict && len(c.Filters)+len(c.FilterIDs) > 0:
-		a.Filters, a.FilterIDs = c.Filters, c.FilterIDs
+		a.control().Filters, a.control().FilterIDs = c.Filters, c.FilterIDs
 	default:
 		action = ocs.FinalTerminate
 	}
 	a.FinalUnit = Some(uint32(action))
+}
+
+// control is made when there is something to write into it.
+func (a *ServiceAnswer) control() *QuotaControl {
+	if a.Control == nil {
+		a.Control = new(QuotaControl)
+	}
+	return a.Control
 }
 
 // addControl adds how the client is to handle the quota: nothing of it to zero
@@ -54,22 +62,22 @@ func (x *exchange) addControl(a *ServiceAnswer, item *ocs.ItemOutcome) {
 	if x.profile.Thresholds {
 		a.addThreshold(item)
 	}
-	c := &x.context
+	c := x.context
 	timed := item.Granted.Kind == ocs.Seconds
-	if !timed || c.ItemRefusals { // a call is never idle (conformance B-113)
-		a.HoldingTime = c.HoldSeconds
+	if c.HoldSeconds != 0 && (!timed || c.ItemRefusals) { // a call is never idle (conformance B-113)
+		a.control().HoldingTime = c.HoldSeconds
 	}
-	if timed {
-		a.ConsumptionTime = c.ConsumptionSeconds // B-114
+	if c.ConsumptionSeconds != 0 && timed { // B-114
+		a.control().ConsumptionTime = c.ConsumptionSeconds
 	}
 	if c.Triggers != nil {
-		a.Triggers = Some(*c.Triggers)
+		a.control().Triggers = Some(*c.Triggers)
 	}
 	if item.Pool != nil {
-		a.Pool = poolOf(item)
+		a.control().Pool = poolOf(item)
 	}
 	if item.Final && c.Announce != 0 && x.profile.Announcements {
-		a.Announcement = announcementOf(c.Announce, item.Granted)
+		a.control().Announcement = announcementOf(c.Announce, item.Granted)
 	}
 }
 

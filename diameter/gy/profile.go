@@ -51,14 +51,14 @@ var StrictProfile = Profile{Reauthorize: true, Thresholds: true}
 const shortValidity = 60 * time.Second
 
 // profileOf finds the profile of a request's client: by its Origin-Host, else by
-// the peer that delivered it. RefundMax is a permission: a peer that is no relay
-// has only its own, whatever Origin-Host it writes.
+// the peer that delivered it. RefundMax is a permission, and a peer calls itself a
+// relay: all but trusted ones have only their own, whatever Origin-Host they write.
 func profileOf(look func(host string) (Profile, bool), client string, from peer.Remote) Profile {
 	if look == nil {
 		return LenientProfile
 	}
 	profile, named := look(client)
-	if named && (from.Relay || diameter.SameIdentity(client, from.Host)) {
+	if named && (from.Relay && from.Trusted || diameter.SameIdentity(client, from.Host)) {
 		return profile
 	}
 	transport, ok := look(from.Host)

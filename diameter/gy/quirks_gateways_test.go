@@ -12,7 +12,7 @@ import (
 )
 
 // Gateways of Cisco, Nokia and Ericsson as their manuals describe them, and what
-// other stacks and agents do (conformance D-050 to D-063).
+// other stacks and agents do (conformance D-050 to D-066).
 
 // packetGateway writes an ordinary CCR of a packet gateway.
 func packetGateway(s *quirkSession, kind ocs.StepType, number uint32, services []byte) []byte {
@@ -26,7 +26,7 @@ func packetGateway(s *quirkSession, kind ocs.StepType, number uint32, services [
 	return slices.Concat(
 		s.origin(), u32(diameter.AuthApplicationID, 4), str(diameter.ServiceContextID, "8."+s.context),
 		u32(diameter.CCRequestType, uint32(kind)), u32(diameter.CCRequestNumber, number), s.eventTimestamp(), s.payer,
-		first, services, last, group(diameter.ServiceInformation, group(diameter.PSInformation, quirkChargingID)),
+		first, services, last, group(diameter.ServiceInformation, group(diameter.PSInformation, quirkChargingID, s.newer), s.newer),
 	)
 }
 
@@ -255,4 +255,27 @@ func TestQuirkFinalReportAnywhere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// D-066: mandatory AVPs of a newer release, where they describe the service, are
+// passed over; at the command, or of a strict peer, they are a fault.
+func TestQuirkNewerAVPs(t *testing.T) {
+	proves(t, "D-066")
+	newer := diameter.Attribute{Code: 59999, Vendor: diameter.Vendor3GPP, Flags: diameter.AVPMandatory}
+	onQuirks(t, quirkSetting{}, func(q *quirks) {
+		s := q.packetGateway()
+		s.newer = u32(newer, 1)
+		inside := s.request(ocs.Initial, mscc(rsu(), rg(10), s.newer))
+		outside := q.packetGateway().request(ocs.Initial, mscc(rsu(), rg(10)), u32(newer, 1))
+		for _, c := range []struct {
+			m    diameter.Message
+			mode diameter.Mode
+		}{{inside, diameter.Mode{}}, {outside, diameter.Lenient}} {
+			if fault := dictionary().Validate(c.m, c.mode); fault == nil || fault.Code != diameter.AVPUnsupported {
+				t.Errorf("%+v: %v", c.mode, fault)
+			}
+		}
+		q.served(inside).has(t, 2001, 2001)
+		q.ledger("CCR-I", "9.00", "1.00", "0")
+	})
 }

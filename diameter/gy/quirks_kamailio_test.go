@@ -25,8 +25,8 @@ var (
 
 // kamailio writes a CCR: Vendor-Specific-Application-Id instead of
 // Auth-Application-Id, accounting AVPs, Multiple-Services-Indicator in every
-// request, the subscriber at both levels, "dummy" events after the first request
-// and a number of microseconds for a time in the last.
+// request, the subscriber at both levels, a MAC address that is none, "dummy" events
+// after the first request and a number of microseconds for a time in the last.
 func kamailio(s *quirkSession, kind ocs.StepType, number uint32, services []byte) []byte {
 	event := group(diameter.EventType, str(diameter.SIPMethod, "INVITE"))
 	if kind != ocs.Initial {
@@ -44,6 +44,7 @@ func kamailio(s *quirkSession, kind ocs.StepType, number uint32, services []byte
 		str(diameter.ServiceContextID, s.context), u32(diameter.CCRequestType, uint32(kind)), u32(diameter.CCRequestNumber, number),
 		str(diameter.UserName, "sip:+"+quirkNumber+"@ims.example"), s.eventTimestamp(), s.payer,
 		u32(diameter.MultipleServicesIndicator, 1), services, cause,
+		group(diameter.UserEquipmentInfo, u32(diameter.UserEquipmentInfoType, 1), str(diameter.UserEquipmentInfoValue, "not a MAC address")),
 		group(diameter.ServiceInformation, s.payer, group(diameter.IMSInformation, event,
 			u32(diameter.RoleOfNode, 0), u32(diameter.NodeFunctionality, 0), str(diameter.UserSessionID, "9f3a@ue"),
 			str(diameter.CallingPartyAddress, "sip:+"+quirkNumber+"@ims.example"), str(diameter.CalledPartyAddress, "tel:+8613800000002"),
@@ -67,7 +68,7 @@ var thirty = rsu(ccTime(30))
 // A whole call: what Kamailio reads of the answers, and that nothing it writes
 // beside disturbs.
 func TestQuirkKamailioCall(t *testing.T) {
-	proves(t, "D-003", "D-005", "D-007", "D-012")
+	proves(t, "D-001", "D-002", "D-003", "D-005", "D-007", "D-012", "D-018")
 	onQuirks(t, quirkSetting{}, func(q *quirks) {
 		s := q.kamailio()
 		granted := func(a quirkAnswer, n uint32) {
@@ -87,6 +88,18 @@ func TestQuirkKamailioCall(t *testing.T) {
 			t.Errorf("%+v", a.Services)
 		}
 		q.ledger("CCR-T", "9.52", "0", "0.48")
+	})
+}
+
+// D-001: who is held to the standard has to name the application at the command.
+func TestQuirkApplicationInVendorGroup(t *testing.T) {
+	proves(t, "D-001")
+	onQuirks(t, quirkSetting{}, func(q *quirks) {
+		m := q.kamailio().request(ocs.Initial, kamailioTalk(thirty))
+		if fault := dictionary().Validate(m, diameter.Mode{}); fault == nil || fault.Code != diameter.MissingAVP {
+			t.Errorf("a strict peer: %v", fault)
+		}
+		q.served(m).has(t, 2001, 2001)
 	})
 }
 

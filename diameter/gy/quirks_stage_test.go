@@ -185,6 +185,7 @@ type quirkSession struct {
 	at      time.Time // Event-Timestamp; zero: now
 	stateID uint32    // Origin-State-Id; 0: none
 	cause   uint32    // Termination-Cause of makers that send one; 0: LOGOUT
+	newer   []byte    // AVPs of a newer release, in the service content
 	next    uint32
 }
 

@@ -88,6 +88,18 @@ func (b *ratingBlock) makeRoom() bool {
 	return len(b.until) < ratingBlocksMax
 }
 
+// forget lets everything be asked again.
+func (b *ratingBlock) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.until)
+	b.any.Store(false)
+}
+
+// RatingChanged tells the client that its charging system has other prices or
+// services than before: what could not be rated is asked for again at once.
+func (c *Client) RatingChanged() { c.unrated.forget() }
+
 func likeness(ccr *CCR) unrated {
 	like := unrated{group: wanted(ccr).RatingGroup.Value}
 	if len(ccr.Payer) > 0 {

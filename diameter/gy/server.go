@@ -42,10 +42,13 @@ var _ peer.Handler = (*Server)(nil)
 // Serve charges one Credit-Control-Request. It returns before the answer is
 // ready; answer is called exactly once, whatever happens.
 func (s *Server) Serve(ctx context.Context, from peer.Remote, m diameter.Message, answer func([]byte)) {
-	x := &exchange{server: s, from: from, m: m, ccr: new(CCR), answer: answer, began: time.Now()}
+	x := &exchange{server: s, from: from, m: m, ccr: new(CCR), context: &unknownContext, answer: answer, began: time.Now()}
 	defer x.rescue()
 	x.serve(ctx)
 }
+
+// unknownContext stands for the service of a request that names none of ours.
+var unknownContext ocs.ServiceContext
 
 // exchange is one request on its way to its answer.
 type exchange struct {
@@ -53,7 +56,7 @@ type exchange struct {
 	from     peer.Remote
 	m        diameter.Message
 	ccr      *CCR
-	context  ocs.ServiceContext // zero until known
+	context  *ocs.ServiceContext // of the snapshot; empty until known
 	profile  Profile
 	strayed  bool // a CCR-T of an unknown context: refused after it has been carried out
 	span     trace.Span
@@ -100,7 +103,7 @@ func (x *exchange) step() (*ocs.Step, ocs.Refusal) {
 	c := x.server.config.Tariff().Context(service)
 	switch {
 	case c != nil:
-		x.context = *c
+		x.context = c
 	case x.ccr.Type == ocs.Terminate:
 		x.strayed = true
 	default:

@@ -292,3 +292,12 @@ func (s *ServiceInformation) called() string {
 	}
 	return digitsOf(s.IMS.CalledParty)
 }
+
+// connected returns the digits of who answers for the called party, "" when that is
+// not told.
+func (s *ServiceInformation) connected() string {
+	if s.IMS == nil {
+		return ""
+	}
+	return digitsOf(s.IMS.CalledAsserted)
+}

@@ -21,12 +21,13 @@ const (
 
 // step is the request as one charging step of a service. The refusal is what
 // the mapping itself finds wrong.
-func (r *CCR) step(from peer.Remote, service string, c ocs.ServiceContext, p *Profile) (*ocs.Step, ocs.Refusal) {
+func (r *CCR) step(from peer.Remote, service string, c *ocs.ServiceContext, p *Profile) (*ocs.Step, ocs.Refusal) {
 	services := r.services()
 	verbs, ok := verbsOf(r.Type, r.action(), requested(services))
 	if !ok {
 		return nil, ocs.Internal
 	}
+	moved := ratingChanged(services)
 	s := &ocs.Step{
 		SessionID:    r.SessionID,
 		SubSession:   r.SubSession.Value,
@@ -36,9 +37,9 @@ func (r *CCR) step(from peer.Remote, service string, c ocs.ServiceContext, p *Pr
 		Verbs:        verbs,
 		Payer:        r.payer(),
 		Service:      service,
-		Called:       r.Call.called(),
+		Called:       r.called(moved),
 		At:           r.EventTimestamp,
-		Client:       ocs.Client{Host: r.OriginHost, Realm: r.OriginRealm, Relay: from.Host, State: r.OriginStateID},
+		Client:       ocs.Client{Host: r.OriginHost, Realm: r.OriginRealm, Relay: from.Host, State: r.stateID(from)},
 		Habits:       p.habits(),
 		CommandLevel: !r.multiple(),
 		Items:        make([]ocs.Item, len(services)),
@@ -47,6 +48,7 @@ func (r *CCR) step(from peer.Remote, service string, c ocs.ServiceContext, p *Pr
 	for i := range services {
 		s.Items[i] = services[i].item(c, r.Type != ocs.Terminate)
 		s.Items[i].Unlinked = p.RefundMax
+		s.Items[i].Rerated = services[i].rerated(moved)
 	}
 	if group, ok := r.classGroup(from, services); ok {
 		s.Items[0].RatingGroup = group
@@ -63,6 +65,30 @@ func (r *CCR) action() ocs.EventAction {
 		return 0
 	}
 	return ocs.EventAction(r.Action.Value)
+}
+
+// stateID is the client's Origin-State-Id. A peer that is no relay speaks for itself
+// alone: under another's name it could have that one's sessions ended.
+func (r *CCR) stateID(from peer.Remote) uint32 {
+	if from.Relay || diameter.SameIdentity(r.OriginHost, from.Host) {
+		return r.OriginStateID
+	}
+	return 0
+}
+
+// ratingChanged reports whether what sets the price has changed with this request
+// (conformance B-119, C-064).
+func ratingChanged(services []Service) bool {
+	return slices.ContainsFunc(services, func(s Service) bool { return s.reports(reasonRatingChange) })
+}
+
+// called is the number that sets the price: the one that was called, or, since the
+// price has changed, the one that is connected now (conformance C-098).
+func (r *CCR) called(moved bool) string {
+	if connected := r.Call.connected(); moved && connected != "" {
+		return connected
+	}
+	return r.Call.called()
 }
 
 // classGroup prices a VPN call by the class its VPN logic found, when the peer
@@ -91,16 +117,13 @@ func requested(services []Service) bool {
 
 // item is what the request asks for one target. grant is false in a final
 // interrogation, where requested units are ignored (conformance B-074).
-func (s *Service) item(c ocs.ServiceContext, grant bool) ocs.Item {
+func (s *Service) item(c *ocs.ServiceContext, grant bool) ocs.Item {
 	item := ocs.Item{
 		Target:      s.target(),
 		RatingGroup: c.DefaultRatingGroup,
 		RefundToken: s.RefundInformation,
 		Final:       s.reports(reasonFinal),
 	}
-	// What is no longer wanted needs no new price: the client moves on to another
-	// rating group (conformance B-119).
-	item.Rerated = s.Requested.Present && s.reports(reasonRatingChange)
 	if s.RatingGroup.Present {
 		item.RatingGroup = s.RatingGroup.Value
 	}
@@ -113,6 +136,13 @@ func (s *Service) item(c ocs.ServiceContext, grant bool) ocs.Item {
 		item.Used = append(item.Used, u.usage()...)
 	}
 	return item
+}
+
+// rerated tells whether the service needs a new price. One that is no longer wanted
+// does not: its client moves on to another rating group, of which it wants units and
+// has no use to report (conformance B-119).
+func (s *Service) rerated(moved bool) bool {
+	return s.Requested.Present && (s.reports(reasonRatingChange) || moved && len(s.Used) == 0)
 }
 
 // reports tells whether the service has a Reporting-Reason at either level: beside

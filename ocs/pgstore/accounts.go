@@ -79,14 +79,11 @@ func (b BalanceInfo) MarshalJSON() ([]byte, error) {
 }
 
 func (b BalanceInfo) decimal(n int64) string {
-	if b.Unit == unitNames[ocs.Amount] {
+	if b.Unit == ocs.Amount.String() {
 		return ocs.Money(n).String()
 	}
 	return strconv.FormatInt(n, 10)
 }
-
-// unitNames are the kinds of unit in text.
-var unitNames = map[ocs.UnitKind]string{ocs.Seconds: "seconds", ocs.Octets: "octets", ocs.Events: "events", ocs.Amount: "money"}
 
 // CreateAccount opens an account with its identities and balances; the opening
 // amounts are credits of the journal. ErrIdentityTaken when an identity is in use.
@@ -119,7 +116,7 @@ func (n *NewAccount) check() error {
 		return fmt.Errorf("%w: time zone: %w", ErrInput, err)
 	}
 	for _, b := range n.Balances {
-		if b.Amount < 0 || unitNames[b.Unit] == "" {
+		if b.Amount < 0 || b.Unit.String() == "" {
 			return fmt.Errorf("%w: a balance needs a unit and must not be negative", ErrInput)
 		}
 	}
@@ -237,7 +234,7 @@ func showAccount(ctx context.Context, tx pgx.Tx, key ocs.AccountKey) (AccountInf
 
 func (i *AccountInfo) addBalance(b *ocs.Balance, now time.Time) {
 	i.Balances = append(i.Balances, BalanceInfo{
-		ID: b.ID, Unit: unitNames[b.Unit], Amount: b.Amount, Frozen: b.Frozen, Services: b.Services, Targets: b.Targets,
+		ID: b.ID, Unit: b.Unit.String(), Amount: b.Amount, Frozen: b.Frozen, Services: b.Services, Targets: b.Targets,
 		Priority: b.Priority, ValidFrom: nullable(b.ValidFrom), ValidUntil: nullable(b.ValidUntil),
 	})
 	if b.Unit != ocs.Amount {

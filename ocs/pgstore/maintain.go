@@ -16,6 +16,10 @@ const (
 	// reversalRetention is how long a one-time debit can be taken back. A refund
 	// that comes later is refused like one whose token is not known.
 	reversalRetention = 90 * 24 * time.Hour
+	// outcomeRetention is how long outcomes of events are kept at least: a client that
+	// buffers a debit or a refund repeats it for a day (conformance B-024), and one
+	// that is forgotten would move the money again.
+	outcomeRetention = 24 * time.Hour
 	// clientRetention is how long the Origin-State-Id of a client is remembered; one
 	// forgotten is learnt again, at the cost of a look for orphans.
 	clientRetention = 90 * 24 * time.Hour
@@ -67,7 +71,7 @@ func (a *Admin) Maintain(ctx context.Context, retention time.Duration) (r Mainta
 		deleted   *int64
 	}{
 		{purgeSessions, retention, &r.Sessions},
-		{purgeOutcomes, retention, &r.Outcomes},
+		{purgeOutcomes, max(retention, outcomeRetention), &r.Outcomes},
 		{purgeOrphans, retention, &r.Orphans},
 		{purgeDebits, reversalRetention, &r.Debits},
 		{purgeNotices, retention, &r.Notices},

@@ -96,3 +96,28 @@ func TestMonthOfALateStart(t *testing.T) {
 	}
 	l.audit(t)
 }
+
+// An event is answered from its outcome for a day, however short the retention: a
+// refund that a client has buffered moves the money once.
+func TestMaintainKeepsEventsForADay(t *testing.T) {
+	t.Attr("proves", "B-024")
+	l := newLedger(t)
+	payer := ocstest.NewPayer()
+	key := l.AddAccount(t, ocstest.Prepaid(1_000_000), payer).Key
+	node := ocstest.Start(t, l.Store, ocs.EngineConfig{Policy: ocs.DefaultPolicy(), Sweep: -1})
+	item := ocstest.For(ocstest.Message, nil, ocstest.Wish(ocs.Amount, 1_000))
+	item.Unlinked = 1_000
+	refund := ocs.Step{SessionID: ocstest.NewSession(), Type: ocs.Event, Action: ocs.RefundAccount, Payer: []ocs.Identity{payer}, Service: ocstest.Voice, Items: []ocs.Item{item}}
+	for range 2 {
+		if o := node.Do(refund); o.Refusal != "" || o.Cost != -1_000 {
+			t.Fatalf("%+v", o)
+		}
+		l.exec(t, "update outcome set at = at - interval '23 h'")
+		if _, err := l.admin.Maintain(t.Context(), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if available, _ := ocstest.Totals(l.account(t, key)); available != 1_001_000 {
+		t.Errorf("%v available", available)
+	}
+}

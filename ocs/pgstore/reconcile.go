@@ -61,7 +61,8 @@ func (l ReconciledLine) String() string {
 }
 
 // reconcileQuery finds the cases since $1, $2 of them, with the number of all. An
-// orphan's account is that of its session or stored outcome, when there is one.
+// orphan's account is that of its session or stored outcome, when there is one; what
+// it reports may be more than can be counted.
 const reconcileQuery = `
 with found as (
 	select case j.kind when 'expire' then 'expiry' else 'overrun' end as kind, j.at, j.account,
@@ -77,7 +78,7 @@ with found as (
 	from orphan_usage o
 	left join lateral (select account, session_id from session where key = o.session limit 1) s on true
 	left join outcome e on e.session = o.session and e.sub = o.sub and e.type = o.type and e.number = o.number
-	left join lateral (select (x->'Units'->>'kind')::smallint as unit, sum((x->'Units'->>'quantity')::bigint)::bigint as amount
+	left join lateral (select (x->'Units'->>'kind')::smallint as unit, least(sum((x->'Units'->>'quantity')::bigint), 9223372036854775807)::bigint as amount
 	                   from jsonb_array_elements(case jsonb_typeof(o.used) when 'array' then o.used else '[]' end) x group by 1) u on true
 	where o.at >= $1)
 select at, kind, account, session, target, unit, amount, count(*) over () from found order by at desc, session limit $2`
@@ -101,7 +102,7 @@ func reconcile(ctx context.Context, q queryer, since time.Time) (Reconciliation,
 		var unit ocs.UnitKind
 		var amount int64
 		err = row.Scan(&l.At, &l.Kind, &l.Account, &l.Session, &l.Target, &unit, &amount, &r.Found)
-		l.At, l.Unit = l.At.UTC(), unitNames[unit]
+		l.At, l.Unit = l.At.UTC(), unit.String()
 		l.Amount = BalanceInfo{Unit: l.Unit}.decimal(amount)
 		return l, err
 	})

@@ -120,7 +120,7 @@ func scanSessionInfo(row pgx.CollectableRow) (SessionInfo, error) {
 		s.Charged += t.Charged
 		s.Targets = append(s.Targets, TargetInfo{
 			Target: string(t.Target), RatingGroup: t.RatingGroup, Called: t.Called, Rate: t.Rate,
-			Unit: unitNames[t.Unit], Used: t.Used, Granted: t.Granted, Charged: t.Charged,
+			Unit: t.Unit.String(), Used: t.Used, Granted: t.Granted, Charged: t.Charged,
 		})
 	}
 	return s, err

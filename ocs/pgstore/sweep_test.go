@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -171,5 +172,17 @@ func TestReconciliation(t *testing.T) {
 	later, err := s.admin.Reconcile(t.Context(), time.Now().Add(time.Hour))
 	if err != nil || len(later.Lines) != 0 {
 		t.Errorf("%d lines of the future (%v)", len(later.Lines), err)
+	}
+}
+
+// A client that reports more than can be counted does not keep an operator from the
+// books.
+func TestReconciliationOfTheUncountable(t *testing.T) {
+	s := newScene(t, money)
+	item := ocstest.For(ocstest.Volume, ocstest.Used(ocs.Octets, math.MaxInt64), nil)
+	s.node.Do(ocs.Step{SessionID: ocstest.NewSession(), Type: ocs.Terminate, Client: gateway, Items: []ocs.Item{item, item}})
+	report, err := s.admin.Verify(t.Context())
+	if err != nil || len(report.Reconciliation.Lines) != 1 || report.Reconciliation.Lines[0].Amount != "9223372036854775807" {
+		t.Errorf("%v, %+v", err, report.Reconciliation)
 	}
 }

@@ -356,12 +356,11 @@ func positive[T int | int64](text string, limit T) (T, error) {
 
 // ParseUnit reads the name of a unit that is not money.
 func ParseUnit(text string) (ocs.UnitKind, error) {
-	for kind, name := range unitNames {
-		if name == text && kind != ocs.Amount {
-			return kind, nil
-		}
+	kind, ok := ocs.ParseUnitKind(text)
+	if !ok || kind == ocs.Amount {
+		return 0, fmt.Errorf("%q is not seconds, octets or events", text)
 	}
-	return 0, fmt.Errorf("%q is not seconds, octets or events", text)
+	return kind, nil
 }
 
 // parseBands reads "[days|dates] from-until price; …".

@@ -10,6 +10,7 @@ import (
 	_ "embed"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -224,6 +225,10 @@ func (c *Config) Effective() ([]byte, error) {
 	shown := *c
 	if shown.Database.DSN != "" {
 		shown.Database.DSN = MaskDSN(shown.Database.DSN)
+	}
+	shown.Diameter.Peers = slices.Clone(shown.Diameter.Peers)
+	for i := range shown.Diameter.Peers {
+		shown.Diameter.Peers[i].decide()
 	}
 	return yaml.Marshal(&shown)
 }

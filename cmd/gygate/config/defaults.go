@@ -20,12 +20,6 @@ const (
 	FailRetryAndTerminate = "retry_and_terminate"
 )
 
-// Names of Server.Transport.
-const (
-	TransportTCP  = "tcp"
-	TransportSCTP = "sctp"
-)
-
 // Default is the configuration of an empty file: everything on loopback, an
 // embedded database, nobody let in who is not named.
 func Default() *Config {

@@ -58,6 +58,22 @@ func (p *Peer) Tolerates(single *bool) bool {
 // On is the value of a habit that is the rule.
 func On(habit *bool) bool { return habit == nil || *habit }
 
+// decide gives each switch that was left out the value it has.
+func (p *Peer) decide() {
+	t := &p.Tolerate
+	for _, single := range []**bool{
+		&t.VendorApplication, &t.NewerAVPs, &t.ForbiddenAVPs, &t.UnlistedValues, &t.TextChargingID,
+		&t.BothApplications, &t.MissingMembers, &t.MissingIndicator, &t.LateTerminate,
+	} {
+		value := p.Tolerates(*single)
+		*single = &value
+	}
+	for _, habit := range []**bool{&p.Habits.Reauthorize, &p.Habits.Thresholds} {
+		value := On(*habit)
+		*habit = &value
+	}
+}
+
 func (k *checker) peers(list []Peer) {
 	hosts := map[string]bool{}
 	for i, p := range list {

@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"gygate/diameter/peer"
 	"gygate/ocs"
 )
 
 // Limits of the settings; outside of them a value is a mistake.
 const (
-	watchdogMin       = 6 * time.Second  // RFC 3539 §3.4.1
 	sessionExpiresMin = 90 * time.Second // RFC 4028 §4
 	tariffPollMax     = 10 * time.Second // clients are told 15 s after a change
 	lanesMax          = 64
@@ -74,7 +74,7 @@ func (k *checker) diameter(d *Diameter) {
 		k.fault("diameter.tls", "listen is set: certificate_file, key_file and ca_file are needed")
 	}
 	k.oneOf("diameter.unknown", d.Unknown, UnknownReject, UnknownDrop, UnknownOpen)
-	k.atLeast("diameter.watchdog", d.Watchdog, watchdogMin)
+	k.atLeast("diameter.watchdog", d.Watchdog, peer.WatchdogMin)
 	k.atLeast("diameter.cer_timeout", d.CERTimeout, time.Second)
 	k.within("diameter.connections_max", int64(d.Connections), 1, 65536)
 	k.within("diameter.per_address_max", int64(d.PerAddress), 1, 65536)
@@ -108,14 +108,14 @@ func (k *checker) ocs(o *OCS) {
 func (k *checker) charging(c *Charging) {
 	k.atLeast("charging.tx", c.Tx, 100*time.Millisecond)
 	k.oneOf("charging.on_failure", c.OnFailure, FailTerminate, FailContinue, FailRetryAndTerminate)
-	k.atLeast("charging.watchdog", c.Watchdog, watchdogMin)
+	k.atLeast("charging.watchdog", c.Watchdog, peer.WatchdogMin)
 	k.atLeast("charging.reconnect", c.Reconnect, 100*time.Millisecond)
 	k.atLeast("charging.rating_block", c.RatingBlock, 0)
 	for i, s := range c.Servers {
 		path := fmt.Sprintf("charging.servers[%d]", i)
 		k.address(path+".address", s.Address)
-		k.oneOf(path+".transport", s.Transport, "", TransportTCP, TransportSCTP)
-		if s.Transport == TransportSCTP && s.TLS != (ClientTLS{}) {
+		k.oneOf(path+".transport", s.Transport, "", peer.TransportTCP, peer.TransportSCTP)
+		if s.Transport == peer.TransportSCTP && s.TLS != (ClientTLS{}) {
 			k.fault(path+".tls", "TLS over SCTP is not supported; use transport tcp")
 		}
 		if s.Host != "" {
@@ -207,7 +207,7 @@ func (k *checker) prefixes(path string, list []string) {
 
 func (k *checker) oneOf(path, s string, names ...string) {
 	if !slices.Contains(names, s) {
-		k.fault(path, "%q is none of %s", s, strings.Join(names, ", "))
+		k.fault(path, "%q is none of %s", s, strings.TrimPrefix(strings.Join(names, ", "), ", "))
 	}
 }
 

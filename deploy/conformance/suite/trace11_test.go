@@ -23,110 +23,125 @@ func (c *client) ccr(avps ...avp) diameter.Message {
 // stays, none with an effect.
 func TestTrace11(t *testing.T) {
 	g := startGygate(t, 1000, change{})
-	c := connect(t, g.address, as)
-	untouched := func(t *testing.T) {
-		t.Helper()
-		if g.count("session")+g.count("outcome") != 0 || g.account().Available != 1000*cent {
-			t.Error("a faulty request left something in the books")
+	f := &faulty{g: g, client: connect(t, g.address, as)}
+	t.Run("G4", f.golden)
+	t.Run("missing", f.missing)
+	t.Run("wrong", f.wrong)
+	t.Run("routing", f.routing)
+	expectCode(t, f.client.watchdog(), 2001) // after all of them
+}
+
+// faulty is a client whose requests have faults.
+type faulty struct {
+	g      *gygate
+	client *client
+}
+
+func (f *faulty) untouched(t *testing.T) {
+	t.Helper()
+	if f.g.count("session")+f.g.count("outcome") != 0 || f.g.account().Available != 1000*cent {
+		t.Error("a faulty request left something in the books")
+	}
+}
+
+func (f *faulty) golden(t *testing.T) {
+	proves(t, "A-055", "A-066")
+	got, want := f.client.askGolden("G4"), goldenMessage(t, "G5")
+	if got.Flags == want.Flags|diameter.FlagError { // as conforming: there is no number to repeat
+		got.Flags = want.Flags
+	}
+	expectSame(t, got, want)
+	f.untouched(t)
+}
+
+func (f *faulty) missing(t *testing.T) {
+	proves(t, "A-047")
+	s := f.client.session("m", voice)
+	for a, example := range map[diameter.Attribute]avp{
+		diameter.SessionID: text(diameter.SessionID, ""), diameter.OriginHost: text(diameter.OriginHost, ""),
+		diameter.OriginRealm: text(diameter.OriginRealm, ""), diameter.DestinationRealm: text(diameter.DestinationRealm, ""),
+		diameter.AuthApplicationID: u32(diameter.AuthApplicationID, 0), diameter.ServiceContextID: text(diameter.ServiceContextID, ""),
+		diameter.CCRequestType: u32(diameter.CCRequestType, 0), diameter.CCRequestNumber: u32(diameter.CCRequestNumber, 0),
+	} {
+		m := f.client.ccr(s.opening(a)...)
+		if m.ResultCode() != diameter.MissingAVP {
+			t.Errorf("without AVP %d: %d", a.Code, m.ResultCode())
+		}
+		expect(t, m, failed(example))
+		if a == diameter.SessionID {
+			expectNone(t, m, diameter.SessionID)
 		}
 	}
-	t.Run("G4", func(t *testing.T) {
-		proves(t, "A-055", "A-066")
-		got, want := c.askGolden("G4"), goldenMessage(t, "G5")
-		if got.Flags == want.Flags|diameter.FlagError { // as conforming: there is no number to repeat
-			got.Flags = want.Flags
+	f.untouched(t)
+}
+
+func (f *faulty) wrong(t *testing.T) {
+	proves(t, "A-042", "A-043", "A-048", "A-051", "A-054", "B-003", "B-005", "B-056")
+	s := f.client.session("w", voice)
+	unknown := octets(attribute(60001, 99999), []byte{0xde, 0xad, 0xbe, 0xef})
+	short := octets(diameter.EventTimestamp, []byte{1, 2, 3})
+	for name, r := range map[string]struct {
+		code   diameter.ResultCode
+		failed avp
+		avps   []avp
+	}{
+		"11e unknown with M":     {5001, unknown, append(s.opening(), unknown)},
+		"11h type 9":             {5004, u32(diameter.CCRequestType, 9), append(s.opening(diameter.CCRequestType), u32(diameter.CCRequestType, 9))},
+		"type 0":                 {5004, u32(diameter.CCRequestType, 0), append(s.opening(diameter.CCRequestType), u32(diameter.CCRequestType, 0))},
+		"type 5":                 {5004, u32(diameter.CCRequestType, 5), append(s.opening(diameter.CCRequestType), u32(diameter.CCRequestType, 5))},
+		"11i two numbers":        {5009, u32(diameter.CCRequestNumber, 1), append(s.opening(), u32(diameter.CCRequestNumber, 1))},
+		"application 1":          {5004, u32(diameter.AuthApplicationID, 1), append(s.opening(diameter.AuthApplicationID), u32(diameter.AuthApplicationID, 1))},
+		"two faults, length 1st": {5014, short, append(s.opening(), short, unknown)},
+		"unknown context":        {5031, text(diameter.ServiceContextID, "nope@x"), append(s.opening(diameter.ServiceContextID), text(diameter.ServiceContextID, "nope@x"))},
+	} {
+		m := f.client.ccr(r.avps...)
+		if m.ResultCode() != r.code || len(all(m, diameter.ResultCodeAVP)) != 1 {
+			t.Errorf("%s: %d", name, m.ResultCode())
 		}
-		expectSame(t, got, want)
-		untouched(t)
-	})
-	t.Run("missing", func(t *testing.T) {
-		proves(t, "A-047")
-		s := c.session("m", voice)
-		for a, example := range map[diameter.Attribute]avp{
-			diameter.SessionID: text(diameter.SessionID, ""), diameter.OriginHost: text(diameter.OriginHost, ""),
-			diameter.OriginRealm: text(diameter.OriginRealm, ""), diameter.DestinationRealm: text(diameter.DestinationRealm, ""),
-			diameter.AuthApplicationID: u32(diameter.AuthApplicationID, 0), diameter.ServiceContextID: text(diameter.ServiceContextID, ""),
-			diameter.CCRequestType: u32(diameter.CCRequestType, 0), diameter.CCRequestNumber: u32(diameter.CCRequestNumber, 0),
-		} {
-			m := c.ccr(s.opening(a)...)
-			if m.ResultCode() != diameter.MissingAVP {
-				t.Errorf("without AVP %d: %d", a.Code, m.ResultCode())
-			}
-			expect(t, m, failed(example))
-			if a == diameter.SessionID {
-				expectNone(t, m, diameter.SessionID)
-			}
+		if name != "two faults, length 1st" { // of a wrong length an example is shown
+			expect(t, m, failed(r.failed))
+		} else if len(all(m, diameter.FailedAVP)) != 1 {
+			t.Errorf("%s: %d Failed-AVP", name, len(all(m, diameter.FailedAVP)))
 		}
-		untouched(t)
-	})
-	t.Run("wrong", func(t *testing.T) {
-		proves(t, "A-042", "A-043", "A-048", "A-051", "A-054", "B-003", "B-005", "B-056")
-		s := c.session("w", voice)
-		unknown := octets(attribute(60001, 99999), []byte{0xde, 0xad, 0xbe, 0xef})
-		short := octets(diameter.EventTimestamp, []byte{1, 2, 3})
-		for name, f := range map[string]struct {
-			code   diameter.ResultCode
-			failed avp
-			avps   []avp
-		}{
-			"11e unknown with M":     {5001, unknown, append(s.opening(), unknown)},
-			"11h type 9":             {5004, u32(diameter.CCRequestType, 9), append(s.opening(diameter.CCRequestType), u32(diameter.CCRequestType, 9))},
-			"type 0":                 {5004, u32(diameter.CCRequestType, 0), append(s.opening(diameter.CCRequestType), u32(diameter.CCRequestType, 0))},
-			"type 5":                 {5004, u32(diameter.CCRequestType, 5), append(s.opening(diameter.CCRequestType), u32(diameter.CCRequestType, 5))},
-			"11i two numbers":        {5009, u32(diameter.CCRequestNumber, 1), append(s.opening(), u32(diameter.CCRequestNumber, 1))},
-			"application 1":          {5004, u32(diameter.AuthApplicationID, 1), append(s.opening(diameter.AuthApplicationID), u32(diameter.AuthApplicationID, 1))},
-			"two faults, length 1st": {5014, short, append(s.opening(), short, unknown)},
-			"unknown context":        {5031, text(diameter.ServiceContextID, "nope@x"), append(s.opening(diameter.ServiceContextID), text(diameter.ServiceContextID, "nope@x"))},
-		} {
-			m := c.ccr(f.avps...)
-			if m.ResultCode() != f.code || len(all(m, diameter.ResultCodeAVP)) != 1 {
-				t.Errorf("%s: %d", name, m.ResultCode())
-			}
-			if name != "two faults, length 1st" { // of a wrong length an example is shown
-				expect(t, m, failed(f.failed))
-			} else if len(all(m, diameter.FailedAVP)) != 1 {
-				t.Errorf("%s: %d Failed-AVP", name, len(all(m, diameter.FailedAVP)))
-			}
+	}
+	f.untouched(t)
+	m := f.client.ccr(append(s.opening(diameter.SubscriptionID), subscription(typeE164, "13800000001"))...)
+	if m.ResultCode() != 5030 {
+		t.Errorf("a national number: %d", m.ResultCode())
+	}
+	for i, number := range []string{msisdn, "+" + msisdn, "tel:+" + msisdn} {
+		s := f.client.session("n"+string(rune('a'+i)), voice)
+		expectCode(t, f.client.ccr(append(s.opening(diameter.SubscriptionID), subscription(typeE164, number))...), 2001)
+		expectCode(t, f.client.ccr(append(s.envelope(termination, 1), mscc(usu(seconds(0)), rg(100)))...), 2001)
+	}
+}
+
+func (f *faulty) routing(t *testing.T) {
+	proves(t, "A-038", "A-060", "A-061", "A-062", "A-064", "A-065")
+	host, record := diameter.DestinationHost, diameter.RouteRecord
+	s := f.client.session("r", voice)
+	chain := s.opening()
+	for _, hop := range []string{"a", "b", "c", "d", "e"} {
+		chain = append(chain, text(record, hop+".example"))
+	}
+	for name, r := range map[string]struct {
+		code diameter.ResultCode
+		avps []avp
+	}{
+		"11l foreign realm":  {3003, append(s.opening(diameter.DestinationRealm), text(diameter.DestinationRealm, "elsewhere.example"))},
+		"11m another host":   {3002, append(s.opening(), text(host, "other.example"))},
+		"host without realm": {3002, append(s.opening(diameter.DestinationRealm), text(host, f.g.host))},
+		"11n a loop":         {3005, append(s.opening(), text(record, "OCS1.vpn.example"))},
+		"us, by name":        {2001, append(s.opening(), text(host, "OCS1.VPN.Example"))},
+		"our realm":          {2001, s.opening()},
+		"five hops":          {2001, chain},
+	} {
+		m := f.client.ccr(r.avps...)
+		if m.ResultCode() != r.code {
+			t.Errorf("%s: %d, want %d", name, m.ResultCode(), r.code)
 		}
-		untouched(t)
-		m := c.ccr(append(s.opening(diameter.SubscriptionID), subscription(typeE164, "13800000001"))...)
-		if m.ResultCode() != 5030 {
-			t.Errorf("a national number: %d", m.ResultCode())
+		if isError := m.Flags&diameter.FlagError != 0; isError != r.code.Protocol() {
+			t.Errorf("%s: E bit %t", name, isError)
 		}
-		for i, number := range []string{msisdn, "+" + msisdn, "tel:+" + msisdn} {
-			s := c.session("n"+string(rune('a'+i)), voice)
-			expectCode(t, c.ccr(append(s.opening(diameter.SubscriptionID), subscription(typeE164, number))...), 2001)
-			expectCode(t, c.ccr(append(s.envelope(termination, 1), mscc(usu(seconds(0)), rg(100)))...), 2001)
-		}
-	})
-	t.Run("routing", func(t *testing.T) {
-		proves(t, "A-038", "A-060", "A-061", "A-062", "A-064", "A-065")
-		host, record := diameter.DestinationHost, diameter.RouteRecord
-		s := c.session("r", voice)
-		chain := s.opening()
-		for _, hop := range []string{"a", "b", "c", "d", "e"} {
-			chain = append(chain, text(record, hop+".example"))
-		}
-		for name, f := range map[string]struct {
-			code diameter.ResultCode
-			avps []avp
-		}{
-			"11l foreign realm":  {3003, append(s.opening(diameter.DestinationRealm), text(diameter.DestinationRealm, "elsewhere.example"))},
-			"11m another host":   {3002, append(s.opening(), text(host, "other.example"))},
-			"host without realm": {3002, append(s.opening(diameter.DestinationRealm), text(host, g.host))},
-			"11n a loop":         {3005, append(s.opening(), text(record, "OCS1.vpn.example"))},
-			"us, by name":        {2001, append(s.opening(), text(host, "OCS1.VPN.Example"))},
-			"our realm":          {2001, s.opening()},
-			"five hops":          {2001, chain},
-		} {
-			m := c.ccr(f.avps...)
-			if m.ResultCode() != f.code {
-				t.Errorf("%s: %d, want %d", name, m.ResultCode(), f.code)
-			}
-			if isError := m.Flags&diameter.FlagError != 0; isError != f.code.Protocol() {
-				t.Errorf("%s: E bit %t", name, isError)
-			}
-		}
-	})
-	expectCode(t, c.watchdog(), 2001) // after all of them
+	}
 }

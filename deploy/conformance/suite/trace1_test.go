@@ -80,7 +80,6 @@ func TestTrace2(t *testing.T) {
 	})
 	t.Run("2b blocked", func(t *testing.T) {
 		proves(t, "B-150")
-
 		g := startGygate(t, 1000, change{})
 		g.block(true)
 		s := connect(t, g.address, as).session("18b", voice)
@@ -106,6 +105,11 @@ func TestTrace2(t *testing.T) {
 		expectCode(t, s.charge(termination, mscc(usu(seconds(10)), rg(112))), 5002)
 		g.holds("a free call", 1000, 0, 0)
 	})
+}
+
+// Trace 2, where what is wrong is the price, the money of a data session, or the
+// database.
+func TestTrace2Variants(t *testing.T) {
 	t.Run("2e no price for the number", func(t *testing.T) {
 		proves(t, "B-154")
 		g := startGygate(t, 1000, change{})
