@@ -222,6 +222,7 @@ func TestUnitRules(t *testing.T) {
 	})
 }
 
+// Reports of more than was granted.
 func TestReportRules(t *testing.T) {
 	t.Run("B-080 more than granted", func(t *testing.T) {
 		t.Attr("proves", "B-080")
@@ -262,6 +263,10 @@ func TestReportRules(t *testing.T) {
 		}
 		w.ledger("8.20", "0", "1.80")
 	})
+}
+
+// Reports that do not match what was granted in another way than by being more.
+func TestReportForms(t *testing.T) {
 	t.Run("B-081 less than granted", func(t *testing.T) {
 		t.Attr("proves", "B-081")
 		w := voice(t)
@@ -339,6 +344,9 @@ func TestTargetRules(t *testing.T) {
 		}
 		w.ledger("9.25", "0.60", "0.15")
 	})
+}
+
+func TestItemRules(t *testing.T) {
 	t.Run("B-152 one free item", func(t *testing.T) {
 		w := voice(t)
 		o := w.initial(ask(rgFree), ask(rgOnNet))

@@ -109,7 +109,7 @@ func (c *invocation) playAll(ctx context.Context, s *stage, quiet bool) error {
 	if differ > 0 || !report.OK() {
 		return refused("%d of %d cases differ, %d violations in the books", differ, len(cases), report.Found)
 	}
-	fmt.Fprintf(c.out, "all %d cases came out as they must\n", len(cases))
+	fmt.Fprintf(c.out, "all %d calls of the tour came out as they must\n", len(cases))
 	return nil
 }
 

@@ -121,10 +121,12 @@ func (m *Main) wireDiameterServer(ctx context.Context) error {
 	}
 	local := peer.Local{Host: m.cfg.Node.OCS.Host, Realm: m.cfg.Node.OCS.Realm, OriginStateID: state, Product: "gygate"}
 	origin := diameter.Origin{Host: local.Host, Realm: local.Realm, StateID: state}
+	answers := m.cfg.OCS.Answers
 	handler := gy.NewServer(gy.ServerConfig{
 		Local: origin, Tariff: m.tariff.current.Load, Profile: m.profile,
-		SharedDatabase: true,
-		Logger:         m.opt.Logger,
+		SharedDatabase: answers.SessionFailover, FailureHandling: failureHandling[answers.FailureHandling],
+		CostInUpdates: answers.CostInUpdates, RemainingBalance: answers.RemainingBalance, LowBalanceBelow: answers.LowBalanceBelow,
+		Logger: m.opt.Logger,
 	}, m.engine)
 	dictionary, err := diameter.NewDictionary()
 	if err != nil {

@@ -136,19 +136,22 @@ func (m *Main) reconnect() time.Duration {
 	return m.cfg.Charging.Reconnect
 }
 
+// failureHandling is Credit-Control-Failure-Handling by its word in the
+// configuration.
+var failureHandling = map[string]vpnlogic.FailureHandling{
+	config.FailTerminate: vpnlogic.FailTerminate, config.FailContinue: vpnlogic.FailContinue,
+	config.FailRetryAndTerminate: vpnlogic.FailRetryAndTerminate,
+}
+
 // clientConfig is the charging section in the credit-control client's terms.
 func (m *Main) clientConfig(origin diameter.Origin, keeper gy.Keeper) gy.ClientConfig {
-	handling := map[string]vpnlogic.FailureHandling{
-		config.FailTerminate: vpnlogic.FailTerminate, config.FailContinue: vpnlogic.FailContinue,
-		config.FailRetryAndTerminate: vpnlogic.FailRetryAndTerminate,
-	}
 	realm := m.cfg.Node.OCS.Realm
 	if servers := m.cfg.Charging.Servers; len(servers) > 0 && servers[0].Realm != "" {
 		realm = servers[0].Realm
 	}
 	return gy.ClientConfig{
 		Local: origin, Keeper: keeper, RatingBlock: cmp.Or(m.cfg.Charging.RatingBlock, -1),
-		Realm: realm, Tx: m.cfg.Charging.Tx, FailureHandling: handling[m.cfg.Charging.OnFailure],
+		Realm: realm, Tx: m.cfg.Charging.Tx, FailureHandling: failureHandling[m.cfg.Charging.OnFailure],
 		TraceInSessionID: m.cfg.Telemetry.TraceInSessionID, Logger: m.opt.Logger,
 	}
 }

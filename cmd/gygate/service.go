@@ -246,7 +246,7 @@ func parseRedirect(text string) (*ocs.Redirect, error) {
 	kind, address, _ := strings.Cut(text, ":")
 	number, known := redirectKinds[kind]
 	if !known || address == "" {
-		return nil, fmt.Errorf("%q does not begin with url:, sip:, ipv4: or ipv6:", text)
+		return nil, fmt.Errorf("%q has none of url:, sip:, ipv4:, ipv6: in front", text)
 	}
 	if kind == "sip" {
 		address = text

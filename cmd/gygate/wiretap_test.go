@@ -212,8 +212,3 @@ func (m heard) text(a diameter.Attribute) string {
 	avp, _ := m.Find(a)
 	return avp.Text()
 }
-
-func (m heard) has(a diameter.Attribute) bool {
-	_, ok := m.Find(a)
-	return ok
-}

@@ -48,67 +48,55 @@ func machine(t testing.TB, origin diameter.Origin) *sm.StateMachine {
 	})
 }
 
-// ForeignServer is a Diameter server made of go-diameter.
-type ForeignServer struct {
-	Address  string // host:port on the loopback
-	origin   diameter.Origin
-	listener net.Listener
-	served   chan struct{} // closed when the library stopped accepting
-
-	mu    sync.Mutex
-	conns []net.Conn // the library cannot close its connections itself
+// ServeForeign starts a server made of go-diameter that answers CCRs by serve and
+// runs until the end of the test. It accepts every peer and answers DWR and DPR. It
+// returns its address on the loopback.
+func ServeForeign(t testing.TB, origin diameter.Origin, serve Serve) (address string) {
+	t.Helper()
+	m := machine(t, origin)
+	m.HandleFunc("CCR", answerer(t, serve))
+	m.HandleFunc("DPR", answerer(t, func(dpr *diam.Message) *diam.Message { // the library leaves it to its user
+		return Reply(dpr, origin, diameter.Success)
+	}))
+	return ServeLibrary(t, &diam.Server{Handler: m, Dict: m.Settings().Dict})
 }
 
-// ServeForeign starts a server on the loopback that answers CCRs by serve and
-// runs until the end of the test. It accepts every peer and answers DWR and DPR.
-func ServeForeign(t testing.TB, origin diameter.Origin, serve Serve) *ForeignServer {
+// ServeLibrary runs a server of go-diameter until the end of the test and returns
+// its address on the loopback.
+func ServeLibrary(t testing.TB, server *diam.Server) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &ForeignServer{Address: listener.Addr().String(), origin: origin, listener: listener, served: make(chan struct{})}
-	m := machine(t, origin)
-	m.HandleFunc("CCR", answerer(t, serve))
-	m.HandleFunc("DPR", answerer(t, s.goodbye))
+	recorded := &recording{Listener: listener}
+	served := make(chan struct{})
 	go func() {
-		defer close(s.served)
-		// It ends with the error of the closed listener, and only so.
-		_ = (&diam.Server{Handler: m, Dict: m.Settings().Dict}).Serve(recording{listener, s})
+		defer close(served)
+		_ = server.Serve(recorded) // ends with the error of the closed listener, and only so
 	}()
-	t.Cleanup(s.stop)
-	return s
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-served
+		for _, conn := range recorded.conns {
+			_ = conn.Close()
+		}
+	})
+	return listener.Addr().String()
 }
 
-// stop closes the listener and every connection.
-func (s *ForeignServer) stop() {
-	_ = s.listener.Close()
-	<-s.served
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, conn := range s.conns {
-		_ = conn.Close()
-	}
-}
-
-// goodbye answers a DPR, which the library leaves to its user.
-func (s *ForeignServer) goodbye(dpr *diam.Message) *diam.Message {
-	return Reply(dpr, s.origin, diameter.Success)
-}
-
-// recording is a listener that remembers its connections.
+// recording is a listener that remembers its connections, which the library cannot
+// close. Only the goroutine that accepts touches them while it runs.
 type recording struct {
 	net.Listener
-	server *ForeignServer
+	conns []net.Conn
 }
 
 // Accept accepts and remembers.
-func (r recording) Accept() (net.Conn, error) {
+func (r *recording) Accept() (net.Conn, error) {
 	conn, err := r.Listener.Accept()
 	if err == nil {
-		r.server.mu.Lock()
-		r.server.conns = append(r.server.conns, conn)
-		r.server.mu.Unlock()
+		r.conns = append(r.conns, conn)
 	}
 	return conn, err
 }

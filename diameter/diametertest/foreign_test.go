@@ -46,8 +46,8 @@ func initial(c *diametertest.ForeignClient) *diam.Message {
 }
 
 func TestForeignPeersTalk(t *testing.T) {
-	s := diametertest.ServeForeign(t, server, grant)
-	c := diametertest.DialForeign(t, s.Address, client, nil)
+	address := diametertest.ServeForeign(t, server, grant)
+	c := diametertest.DialForeign(t, address, client, nil)
 	var wait sync.WaitGroup
 	for range 20 {
 		wait.Go(func() {
@@ -71,11 +71,11 @@ func TestForeignServerReadsUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := make(chan *diam.Message, 1)
-	s := diametertest.ServeForeign(t, server, func(ccr *diam.Message) *diam.Message {
+	address := diametertest.ServeForeign(t, server, func(ccr *diam.Message) *diam.Message {
 		read <- ccr
 		return grant(ccr)
 	})
-	p := diametertest.Dial(t, s.Address, client)
+	p := diametertest.Dial(t, address, client)
 	p.Connect()
 	raw := golden(t, "G1")
 	p.Send(raw)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -221,7 +220,6 @@ type stage struct {
 	servers []*scripted
 	mu      sync.Mutex
 	records []vpnlogic.CallRecord
-	log     *slog.Logger
 }
 
 // onStage runs test in a bubble; servers are made by the test's own setting.

@@ -22,7 +22,7 @@ type Remote struct {
 	Realm    string
 	Addr     netip.AddrPort
 	TLS      bool
-	Trusted  bool          // configured as trusted: trace contexts are read from it
+	Trusted  bool          // configured as trusted; what that allows is the Handler's business
 	Tolerate diameter.Mode // what is let pass in its messages
 	Relay    bool          // advertised the relay application
 	StateID  uint32        // Origin-State-Id of its CER or CEA; 0: it keeps none

@@ -81,7 +81,7 @@ type way struct {
 }
 
 // errNoRoute: neither a contact, nor a further Route, nor a next hop.
-var errNoRoute = errors.New("no contact, no further Route and no next hop")
+var errNoRoute = errors.New("no contact, no further Route and no next hop: sip.contacts or sip.next_hop of the configuration names one")
 
 // find picks the way of a call: the Route set the request still has (an
 // S-CSCF's, and with it its dialog identifier) decides where the INVITE is

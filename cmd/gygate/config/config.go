@@ -96,6 +96,16 @@ type OCS struct {
 	Sweep      time.Duration `yaml:"sweep"`
 	TariffPoll time.Duration `yaml:"tariff_poll"`
 	Policy     Policy        `yaml:"policy"`
+	Answers    Answers       `yaml:"answers"`
+}
+
+// Answers is what the charging system tells its clients beside the grants.
+type Answers struct {
+	FailureHandling  string    `yaml:"failure_handling"`
+	SessionFailover  bool      `yaml:"session_failover"`
+	CostInUpdates    bool      `yaml:"cost_in_updates"`
+	RemainingBalance bool      `yaml:"remaining_balance"`
+	LowBalanceBelow  ocs.Money `yaml:"low_balance_below"`
 }
 
 // Policy is what the charging system grants and how long it waits; its fields

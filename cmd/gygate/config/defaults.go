@@ -44,6 +44,7 @@ func Default() *Config {
 			Sweep:      ocs.SweepDefault,
 			TariffPoll: 5 * time.Second,
 			Policy:     Policy(ocs.DefaultPolicy()),
+			Answers:    Answers{FailureHandling: FailTerminate, SessionFailover: true},
 		},
 		Charging: Charging{
 			Tx:          10 * time.Second,

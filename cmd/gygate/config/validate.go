@@ -91,6 +91,10 @@ func (k *checker) ocs(o *OCS) {
 	if o.TariffPoll > tariffPollMax {
 		k.fault("ocs.tariff_poll", "%s is more than %s: clients would be asked to come back before the new prices are in force", o.TariffPoll, tariffPollMax)
 	}
+	k.oneOf("ocs.answers.failure_handling", o.Answers.FailureHandling, FailTerminate, FailContinue, FailRetryAndTerminate)
+	if o.Answers.LowBalanceBelow < 0 {
+		k.fault("ocs.answers.low_balance_below", "is negative")
+	}
 	p := o.Policy
 	if err := ocs.Policy(p).Check(); err != nil {
 		k.fault("ocs.policy", "%s", strings.TrimPrefix(err.Error(), "policy: "))

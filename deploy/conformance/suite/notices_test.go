@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"gygate/diameter"
+	"gygate/ocs"
 )
 
 // due lets the time pass that a notice waits.
@@ -85,7 +86,7 @@ func TestUndelivered(t *testing.T) {
 func TestScope(t *testing.T) {
 	proves(t, "B-191")
 	for _, c := range []struct {
-		balance int64
+		balance ocs.Money
 		group   []uint32
 	}{{300, []uint32{20}}, {2000, nil}} {
 		g := startGygate(t, 0, change{notices: true})

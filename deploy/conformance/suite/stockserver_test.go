@@ -12,6 +12,7 @@ import (
 	"github.com/fiorix/go-diameter/v4/diam/sm"
 
 	"gygate/diameter"
+	"gygate/diameter/diametertest"
 )
 
 // stockServer is a charging server as go-diameter's own examples make one: its
@@ -20,9 +21,6 @@ import (
 type stockServer struct {
 	address string
 	account sync.Mutex // held while an account is not to be had
-
-	mu    sync.Mutex
-	conns []net.Conn
 }
 
 // stockSettings are those of a node made of the library.
@@ -37,47 +35,11 @@ func stockSettings(host string, state uint32) *sm.Settings {
 // startStock serves until the end of the test.
 func startStock(t testing.TB) *stockServer {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stockServer{address: listener.Addr().String()}
+	s := &stockServer{}
 	machine := sm.New(stockSettings("ocs1.vpn.example", 3973000000))
 	machine.HandleFunc("CCR", s.charge)
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		// It ends with the error of the closed listener, and only so.
-		_ = (&diam.Server{Handler: machine, Dict: dict.Default}).Serve(remembering{listener, s})
-	}()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-served
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for _, conn := range s.conns {
-			_ = conn.Close()
-		}
-	})
+	s.address = diametertest.ServeLibrary(t, &diam.Server{Handler: machine, Dict: dict.Default})
 	return s
-}
-
-// remembering is a listener whose connections can be closed: the library has no
-// way to.
-type remembering struct {
-	net.Listener
-	server *stockServer
-}
-
-// Accept accepts and remembers.
-func (r remembering) Accept() (net.Conn, error) {
-	conn, err := r.Listener.Accept()
-	if err == nil {
-		r.server.mu.Lock()
-		r.server.conns = append(r.server.conns, conn)
-		r.server.mu.Unlock()
-	}
-	return conn, err
 }
 
 // hold makes charging wait until release is called.
