@@ -44,6 +44,7 @@ type evidence struct {
 	failed  []testKey            // tests that failed
 	faulty  []string             // packages that failed or were not built
 	outputs map[testKey]string   // of what failed
+	figures []string             // measured on the clock of the wall, not judged
 }
 
 // collector turns the stream of events into evidence.
@@ -88,6 +89,8 @@ func (c *collector) take(e event) {
 		}
 	case e.Action == "attr" && e.Key == "proves":
 		c.claims[key] = append(c.claims[key], e.Value)
+	case e.Action == "attr" && e.Key == "figure":
+		c.results.figures = append(c.results.figures, e.Value)
 	case e.Test == "" && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip"):
 		c.packageDone(e, pkg)
 	case e.Action == "pass":

@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -130,6 +131,13 @@ func report(out io.Writer, all []judgement, e *evidence) {
 	}
 	m, s, n := counts(all...)
 	fmt.Fprintf(out, "%-66s %8s %8s %8s\n\n", "all", m, s, n)
+	if len(e.figures) > 0 {
+		fmt.Fprintln(out, "measured on this machine, not judged:")
+		for _, f := range slices.Sorted(slices.Values(e.figures)) {
+			fmt.Fprintln(out, "  "+f)
+		}
+		fmt.Fprintln(out)
+	}
 }
 
 // findModule is the module's path and folder.
