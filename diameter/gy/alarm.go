@@ -24,6 +24,8 @@ const (
 	alarmRefund                // a refund that no debit or permission covers (B-175)
 	alarmSession               // a CCR-I on an open session (B-033, B-046)
 	alarmOctets                // a total that is not the sum of its parts (B-079)
+	alarmPrice                 // what nobody has set a price for (B-098)
+	alarmContext               // a service that is not served (B-039)
 	alarmsCount   = iota
 )
 
@@ -35,6 +37,8 @@ var alarms = [alarmsCount]struct{ name, text string }{
 	alarmRefund:   {"refund_refused", "a refund that no debit covers was refused; refund_max of the peer allows refunds without one"},
 	alarmSession:  {"session_in_use", "a first interrogation on an open session was refused; Session-Ids must be unique"},
 	alarmOctets:   {"octets_disagree", "CC-Total-Octets is not the sum of input and output; the total was charged"},
+	alarmPrice:    {"no_price", "a request was refused with 5031: no price for its rating group, or for where its call goes; gygate tariff list shows the prices, gygate tariff import adds one"},
+	alarmContext:  {"unknown_context", "a request was refused with 5031: its Service-Context-Id is not served; gygate service list shows the services, gygate service set adds one"},
 }
 
 // alarmPause is between two log lines of a kind, so that a broken client does not
@@ -109,9 +113,40 @@ func (x *exchange) watchOutcome(o *ocs.Outcome) {
 	if o.Replayed {
 		return
 	}
+	x.watchPrices(o)
 	for i := range o.Items {
 		if capped := o.Items[i].Capped; capped > 0 {
 			x.raise(alarmUse, "capped_seconds", capped)
 		}
 	}
+}
+
+// watchPrices raises, once a request, that something is asked for that is not sold.
+// The called number may be the reason; like all numbers it stays out of the log.
+func (x *exchange) watchPrices(o *ocs.Outcome) {
+	switch o.Refusal {
+	case ocs.UnknownContext:
+		x.raise(alarmContext, "context", x.ccr.ServiceContextID)
+		return
+	case ocs.Unrated:
+		x.raise(alarmPrice, "group", x.pricedBy(culprit(x.ccr, *o)), "context", x.ccr.ServiceContextID)
+		return
+	}
+	for i := range o.Items {
+		if o.Items[i].Refusal == ocs.Unrated {
+			x.raise(alarmPrice, "group", x.pricedBy(o.Items[i].Target), "context", x.ccr.ServiceContextID)
+			return
+		}
+	}
+}
+
+// pricedBy is the rating group under which the price of a target is looked up.
+func (x *exchange) pricedBy(t ocs.Target) uint32 {
+	if group, ok := x.ccr.classGroup(x.from, x.ccr.services()); ok {
+		return group
+	}
+	if group, _ := service(t); group.Present {
+		return group.Value
+	}
+	return x.context.DefaultRatingGroup
 }

@@ -78,7 +78,7 @@ func (x *exchange) serve(ctx context.Context) {
 	}
 	step, refusal := x.step()
 	if refusal != "" {
-		x.finish(ocs.Outcome{Refusal: refusal})
+		x.conclude(ocs.Outcome{Refusal: refusal})
 		return
 	}
 	x.watchRequest()
@@ -119,10 +119,15 @@ func (x *exchange) step() (*ocs.Step, ocs.Refusal) {
 // done receives the outcome on a goroutine of the engine.
 func (x *exchange) done(o ocs.Outcome) {
 	defer x.rescue()
-	x.watchOutcome(&o)
 	if x.strayed && o.Refusal == "" {
 		o.Refusal = ocs.UnknownContext
 	}
+	x.conclude(o)
+}
+
+// conclude raises what somebody should look at, and answers.
+func (x *exchange) conclude(o ocs.Outcome) {
+	x.watchOutcome(&o)
 	x.finish(o)
 }
 

@@ -11,3 +11,10 @@ alter table vpn_group add column payer text not null default 'member' check (pay
 alter table call_record
     add column connected text not null default '', -- who was connected at last, '' the called party
     add column payer     text not null default ''; -- whose account was asked about, '' none
+
+-- +goose Down
+-- +goose StatementBegin
+do $$ begin
+    raise exception 'the schema of gygate goes forward only; restore a backup to go back';
+end $$;
+-- +goose StatementEnd
