@@ -24,8 +24,8 @@ const (
 	alarmRefund                // a refund that no debit or permission covers (B-175)
 	alarmSession               // a CCR-I on an open session (B-033, B-046)
 	alarmOctets                // a total that is not the sum of its parts (B-079)
-	alarmPrice                 // what nobody has set a price for (B-098)
-	alarmContext               // a service that is not served (B-039)
+	alarmPrice                 // what nobody has set a price for (B-097, B-154)
+	alarmContext               // a service that is not served (B-003)
 	alarmsCount   = iota
 )
 
@@ -126,15 +126,15 @@ func (x *exchange) watchOutcome(o *ocs.Outcome) {
 func (x *exchange) watchPrices(o *ocs.Outcome) {
 	switch o.Refusal {
 	case ocs.UnknownContext:
-		x.raise(alarmContext, "context", x.ccr.ServiceContextID)
+		x.raise(alarmContext, "context", contextName(x.ccr.ServiceContextID))
 		return
 	case ocs.Unrated:
-		x.raise(alarmPrice, "group", x.pricedBy(culprit(x.ccr, *o)), "context", x.ccr.ServiceContextID)
+		x.raise(alarmPrice, "group", x.pricedBy(culprit(x.ccr, *o)), "context", contextName(x.ccr.ServiceContextID))
 		return
 	}
 	for i := range o.Items {
 		if o.Items[i].Refusal == ocs.Unrated {
-			x.raise(alarmPrice, "group", x.pricedBy(o.Items[i].Target), "context", x.ccr.ServiceContextID)
+			x.raise(alarmPrice, "group", x.pricedBy(o.Items[i].Target), "context", contextName(x.ccr.ServiceContextID))
 			return
 		}
 	}

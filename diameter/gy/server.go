@@ -78,7 +78,7 @@ func (x *exchange) serve(ctx context.Context) {
 	}
 	step, refusal := x.step()
 	if refusal != "" {
-		x.conclude(ocs.Outcome{Refusal: refusal})
+		x.finish(ocs.Outcome{Refusal: refusal})
 		return
 	}
 	x.watchRequest()
@@ -122,19 +122,15 @@ func (x *exchange) done(o ocs.Outcome) {
 	if x.strayed && o.Refusal == "" {
 		o.Refusal = ocs.UnknownContext
 	}
-	x.conclude(o)
-}
-
-// conclude raises what somebody should look at, and answers.
-func (x *exchange) conclude(o ocs.Outcome) {
-	x.watchOutcome(&o)
 	x.finish(o)
 }
 
 // frameUsual is room for an answer with two services, in octets.
 const frameUsual = 512
 
+// finish raises what somebody should look at, and answers.
 func (x *exchange) finish(o ocs.Outcome) {
+	x.watchOutcome(&o)
 	a := x.reply(o)
 	frame := make([]byte, 0, frameUsual)
 	x.send(a.Append(frame, x.m, x.server.config.Local), a.ResultCode, a.ErrorMessage)

@@ -9,8 +9,9 @@ import (
 )
 
 // Peer is a Diameter client of the charging system, with what has to be known of
-// its ways. One that connects needs addresses; one that is Relayed never connects
-// itself, its requests come through a relay that stands in the list too.
+// its ways. One that connects needs addresses, or a certificate: without addresses it
+// is let in by TLS only. One that is Relayed never connects itself, its requests come
+// through a relay that stands in the list too.
 type Peer struct {
 	Host        string   `yaml:"host"`
 	Addresses   []string `yaml:"addresses"`
@@ -74,9 +75,9 @@ func (p *Peer) decide() {
 	}
 }
 
-func (k *checker) peers(list []Peer) {
+func (k *checker) peers(d *Diameter) {
 	hosts := map[string]bool{}
-	for i, p := range list {
+	for i, p := range d.Peers {
 		path := fmt.Sprintf("diameter.peers[%d]", i)
 		k.identity(path+".host", p.Host)
 		if host := strings.ToLower(p.Host); hosts[host] {
@@ -87,8 +88,10 @@ func (k *checker) peers(list []Peer) {
 		switch {
 		case p.Relayed && (len(p.Addresses) > 0 || p.Certificate != ""):
 			k.fault(path+".relayed", "a client that comes through a relay has neither addresses nor certificate_name")
-		case !p.Relayed && len(p.Addresses) == 0:
-			k.fault(path+".addresses", "is empty: name the networks the peer connects from, or say relayed: true")
+		case !p.Relayed && len(p.Addresses) == 0 && p.Certificate == "":
+			k.fault(path+".addresses", "is empty: name the networks the peer connects from; or give certificate_name, and it is let in by TLS only; or say relayed: true")
+		case !p.Relayed && len(p.Addresses) == 0 && len(d.TLS.Listen) == 0:
+			k.fault(path+".addresses", "is empty, so that the peer is let in by TLS only, but diameter.tls.listen is empty: open it, or name the networks the peer connects from")
 		}
 		k.prefixes(path+".addresses", p.Addresses)
 		if v := p.Habits.ValidityMax; v != 0 {

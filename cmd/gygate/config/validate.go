@@ -78,7 +78,7 @@ func (k *checker) diameter(d *Diameter) {
 	k.atLeast("diameter.cer_timeout", d.CERTimeout, time.Second)
 	k.within("diameter.connections_max", int64(d.Connections), 1, 65536)
 	k.within("diameter.per_address_max", int64(d.PerAddress), 1, 65536)
-	k.peers(d.Peers)
+	k.peers(d)
 }
 
 func (k *checker) ocs(o *OCS) {

@@ -54,6 +54,22 @@ func connect(t testing.TB, address string, origin diameter.Origin) *client {
 	return c
 }
 
+// reconnect connects after this peer's last connection was lost: the system under
+// test refuses a second one (4003) until it has noticed.
+func reconnect(t testing.TB, address string, origin diameter.Origin) *client {
+	t.Helper()
+	for until := time.Now().Add(patience()); ; {
+		c := dial(t, address, origin)
+		code := c.capabilities(diameter.AppCreditControl).ResultCode()
+		if code != diameter.ElectionLost || time.Now().After(until) {
+			if code != diameter.Success {
+				t.Fatalf("CEA %d after the loss of a connection", code)
+			}
+			return c
+		}
+	}
+}
+
 // capabilities exchanges capabilities for an application.
 func (c *client) capabilities(application uint32, more ...avp) diameter.Message {
 	c.t.Helper()

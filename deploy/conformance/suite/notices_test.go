@@ -78,7 +78,7 @@ func TestUndelivered(t *testing.T) {
 	g.topUp(500, "unanswered")
 	first := s.request(diameter.CmdReAuth)
 	_ = s.conn.Close()
-	s.client = connect(t, g.address, as)
+	s.client = reconnect(t, g.address, as)
 	s.reply(second(t, s, first), diameter.LimitedSuccess)
 }
 

@@ -164,6 +164,7 @@ func crashAndRepeat(ctx context.Context, g *harness.Gygate, p point) (result, er
 	if err != nil {
 		return r, err
 	}
+	defer g.Stop() // for a way out with an error
 	if err := g.Start(ctx, "GYGATE_CRASH_AT="+p.at, "GYGATE_CRASH_TAP="+tap); err != nil {
 		return r, err
 	}
@@ -179,7 +180,6 @@ func crashAndRepeat(ctx context.Context, g *harness.Gygate, p point) (result, er
 	if err := g.Start(ctx); err != nil {
 		return r, fmt.Errorf("restart: %w", err)
 	}
-	defer g.Stop()
 	if r.repeat, err = requests.repeatLast(ctx, g.Ports.Diameter); err != nil {
 		return r, fmt.Errorf("repeat: %w", err)
 	}

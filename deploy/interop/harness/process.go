@@ -63,15 +63,24 @@ func (p *Process) Thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 // Kill ends the process with SIGKILL, as a crash does.
 func (p *Process) Kill() error { return p.end(syscall.SIGKILL) }
 
-// Stop ends the process in an orderly way, which one that is over has done.
-func (p *Process) Stop() error { return p.end(syscall.SIGTERM) }
+// Stop ends the process in an orderly way, which one that is over has done. A
+// frozen one is thawed for it, and one that takes longer than stopMax is killed.
+func (p *Process) Stop() error {
+	err := p.end(syscall.SIGTERM, syscall.SIGCONT)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("%w after SIGTERM and %s", err, stopMax), p.Kill())
+}
 
-func (p *Process) end(signal syscall.Signal) error {
+func (p *Process) end(signals ...os.Signal) error {
 	if p.cmd == nil {
 		return nil
 	}
-	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+	for _, signal := range signals {
+		if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopMax)
 	defer cancel()

@@ -10,16 +10,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Main is what every interop program does: it reads the flag -bin, does the work
-// until it is over or somebody presses Ctrl-C, and ends with a last line that
+// until it is over or somebody presses Ctrl-C or ends it with SIGTERM, and ends with a last line that
 // says whether it passed.
 func Main(name string, work func(ctx context.Context, bin string) error) {
 	log.SetFlags(0)
 	bin := flag.String("bin", "bin/gygate", "the gygate binary")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := work(ctx, *bin)
 	stop()
 	if err != nil {

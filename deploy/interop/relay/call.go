@@ -49,7 +49,10 @@ func placeCall(ctx context.Context, g *harness.Gygate, from, to string, seconds 
 		return c, nil
 	case <-c.ended:
 		callee.Close()
-		return nil, fmt.Errorf("the call of %s was not answered: %d %s %w", short[from], c.result.Status, c.result.Reason, c.err)
+		if c.err != nil {
+			return nil, fmt.Errorf("the call of %s was not answered: %w", short[from], c.err)
+		}
+		return nil, fmt.Errorf("the call of %s was not answered: %d %s", short[from], c.result.Status, c.result.Reason)
 	}
 }
 

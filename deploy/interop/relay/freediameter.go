@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -35,7 +36,8 @@ type node struct {
 // The daemon wants a certificate even for plain TCP. Tc is short, so that a node
 // that starts later is found soon; Tw is the least RFC 3539 allows. Version 1.2.1
 // does not take a loopback address for ListenOn and listens on all of them, so it
-// is the list of clients that keeps strangers out.
+// is the list of clients that keeps strangers out. Between nodes of equal score it
+// draws lots for each request, hence the routes: they say which node is preferred.
 const relayConfig = `
 Identity = "%s";
 Realm = "interop.example";
@@ -48,16 +50,33 @@ TwTimer = 6;
 TLS_Cred = "%s", "%s";
 TLS_CA = "%s";
 LoadExtension = "acl_wl.fdx" : "%s";
+LoadExtension = "rt_default.fdx" : "%s";
 `
 
-// startRelay writes the configuration and returns when the relay listens.
+// relayRoute prefers one node to its equals; Destination-Host weighs more.
+const relayRoute = "* : \"%s\" += DEFAULT ;\n"
+
+// startRelay writes the configuration and returns when the relay listens. It
+// prefers the first of the nodes as long as that one is connected.
 func startRelay(ctx context.Context, dir string, r *relay, certs *harness.Certificates, nodes ...node) error {
-	own, err := certs.Issue(r.host)
+	file, err := r.configure(dir, certs, nodes)
 	if err != nil {
 		return err
 	}
+	if r.Process, err = harness.StartProcess(exec.Command("freeDiameterd", "-c", file), r.log(dir)); err != nil {
+		return err
+	}
+	return r.awaitListening(ctx, dir)
+}
+
+// configure writes the configuration and the files it names, and returns its path.
+func (r *relay) configure(dir string, certs *harness.Certificates, nodes []node) (string, error) {
+	own, err := certs.Issue(r.host)
+	if err != nil {
+		return "", err
+	}
 	// Who may connect; without ALLOW_IPSEC a client needs TLS.
-	clients := filepath.Join(dir, r.host+".clients")
+	clients, routes := filepath.Join(dir, r.host+".clients"), filepath.Join(dir, r.host+".routes")
 	plain, secure, allow, noTLS := r.port, 0, "ALLOW_IPSEC ", "No_TLS; "
 	if r.tls {
 		plain, secure, allow, noTLS = 0, r.port, "", ""
@@ -66,21 +85,14 @@ func startRelay(ctx context.Context, dir string, r *relay, certs *harness.Certif
 	for _, host := range r.clients {
 		list += allow + host + "\n"
 	}
-	if err := os.WriteFile(clients, []byte(list), 0o600); err != nil {
-		return err
-	}
-	config := fmt.Sprintf(relayConfig, r.host, plain, secure, own.Certificate, own.Key, certs.CA, clients)
+	config := fmt.Sprintf(relayConfig, r.host, plain, secure, own.Certificate, own.Key, certs.CA, clients, routes)
 	for _, n := range nodes {
 		config += fmt.Sprintf("ConnectPeer = \"%s\" { ConnectTo = \"127.0.0.1\"; Port = %d; %sNo_SCTP; };\n", n.host, n.port, noTLS)
 	}
 	file := filepath.Join(dir, r.host+".conf")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return err
-	}
-	if r.Process, err = harness.StartProcess(exec.Command("freeDiameterd", "-c", file), r.log(dir)); err != nil {
-		return err
-	}
-	return r.awaitListening(ctx, dir)
+	return file, errors.Join(os.WriteFile(clients, []byte(list), 0o600),
+		os.WriteFile(routes, fmt.Appendf(nil, relayRoute, nodes[0].host), 0o600),
+		os.WriteFile(file, []byte(config), 0o600))
 }
 
 func (r *relay) log(dir string) string { return filepath.Join(dir, r.host+".log") }

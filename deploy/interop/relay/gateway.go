@@ -67,9 +67,7 @@ func (g *gateway) send(ctx context.Context, r gy.CCR, repeat bool) (*gy.CCA, err
 	ctx, cancel := context.WithTimeout(ctx, answerMax)
 	defer cancel()
 	answer, err := g.client.Do(ctx, peer.Request{
-		Encode: func(b []byte, _ string) []byte {
-			return diameter.Finish(appendHops(r.Append(b, diameter.Header{})), len(b))
-		},
+		Encode:         func(b []byte, _ string) []byte { return encode(b, r) },
 		Retransmission: repeat,
 	})
 	if err != nil {
@@ -89,13 +87,23 @@ func (g *gateway) send(ctx context.Context, r gy.CCR, repeat bool) (*gy.CCA, err
 	return cca, nil
 }
 
+// encode appends the request as it leaves the proxies before the relay.
+func encode(b []byte, r gy.CCR) []byte {
+	return diameter.Finish(appendHops(r.Append(b, diameter.Header{})), len(b))
+}
+
+// hopState is how many octets each proxy has the answer bring back. They make a
+// request of a gateway longer than all else that a call and a watchdog send at
+// one time, some 1,100 octets: that much unread means that the request is there.
+const hopState = 1000
+
 // appendHops appends the Proxy-Info of two proxies before the relay, which has to
 // come back as it was sent (RFC 6733 §6.2).
 func appendHops(b []byte) []byte {
-	for _, hop := range []string{"edge1.interop.example", "edge2.interop.example"} {
+	for i, hop := range []string{"edge1.interop.example", "edge2.interop.example"} {
 		b = diameter.AppendGroup(b, diameter.ProxyInfo, func(b []byte) []byte {
 			b = diameter.AppendString(b, diameter.ProxyHost, hop)
-			return diameter.AppendBytes(b, diameter.ProxyState, []byte{0, 0xff, 1, byte(len(hop))})
+			return diameter.AppendBytes(b, diameter.ProxyState, bytes.Repeat([]byte{0, 0xff, byte(i), 1}, hopState/4))
 		})
 	}
 	return b

@@ -99,8 +99,9 @@ func (l *lab) topUp(ctx context.Context) (ocs.Money, error) {
 	return c.over(10)
 }
 
-// takeOver has a data session and a call at the first node, lets the second
-// join, freezes the first with a request in its hands, kills it, and goes on.
+// takeOver has a data session at the first node, lets the second join, which the
+// relays take only for want of the first, has a call at the first as well, freezes
+// it, kills it with a request in its hands, and goes on.
 func (l *lab) takeOver(ctx context.Context) (ocs.Money, error) {
 	g, err := l.startGateway(ctx, pgw3, l.plain)
 	if err != nil {
@@ -116,14 +117,17 @@ func (l *lab) takeOver(ctx context.Context) (ocs.Money, error) {
 		exchange{"CCR-U #1", step(ocs.Update, 1, megabytes(10, 10, 50)), false, diameter.Success, dying}); err != nil {
 		return 0, err
 	}
-	call, err := placeCall(ctx, l.calls, bob, carol, 12)
-	if err != nil {
-		return 0, err
-	}
 	if err := l.startNode(ctx, 1); err != nil {
 		return 0, err
 	}
 	if err := awaitPeers(ctx, l.nodes[1], 2); err != nil {
+		return 0, err
+	}
+	call, err := placeCall(ctx, l.calls, bob, carol, 12)
+	if err != nil {
+		return 0, err
+	}
+	if err := call.talked(ctx, 2500*time.Millisecond); err != nil { // it has reported once
 		return 0, err
 	}
 	if err := l.killWith(ctx, g, step(ocs.Update, 2, megabytes(10, 20, 50)), living); err != nil {
@@ -139,27 +143,22 @@ func (l *lab) takeOver(ctx context.Context) (ocs.Money, error) {
 	return (10+20+7)*harness.PerMegabyte + cost, err
 }
 
-// killWith lets the first node take a request, kills it before it can answer,
-// and expects the answer from the other node.
+// killWith freezes the first node, kills it when it has a request that it has not
+// read, and expects the answer from the other node.
 func (l *lab) killWith(ctx context.Context, g *gateway, r gy.CCR, living string) error {
-	if err := l.nodes[0].Freeze(); err != nil {
-		return err
+	dying := l.nodes[0]
+	if err := dying.Freeze(); err != nil {
+		return fmt.Errorf("freezing %s: %w", nodeHost(0), err)
 	}
-	type result struct {
-		cca *gy.CCA
-		err error
-	}
-	answered := make(chan result, 1)
+	answered := make(chan reply, 1)
 	go func() {
 		a, err := g.send(ctx, r, false)
-		answered <- result{a, err}
+		answered <- reply{a, err}
 	}()
-	select {
-	case <-time.After(pendingTime): // the request lies in the frozen node's socket
-	case a := <-answered:
-		return fmt.Errorf("the frozen node answered: %v %w", a.cca, a.err)
+	if err := awaitUnread(ctx, dying, len(encode(nil, r)), answered); err != nil {
+		return fmt.Errorf("CCR-U #2 should lie with the frozen %s: %w", nodeHost(0), err)
 	}
-	if err := l.nodes[0].Kill(); err != nil {
+	if err := dying.Kill(); err != nil {
 		return err
 	}
 	fmt.Println("    kill -9 of", nodeHost(0), "with CCR-U #2 in its hands")
@@ -167,6 +166,37 @@ func (l *lab) killWith(ctx context.Context, g *gateway, r gy.CCR, living string)
 	return expect("CCR-U #2, repeated by the relay", r, a.cca, a.err, diameter.Success, living)
 }
 
-// pendingTime is how long a request stays with the frozen node: some
-// milliseconds would do for it to get there.
-const pendingTime = 300 * time.Millisecond
+// reply is what came of a request sent aside.
+type reply struct {
+	cca *gy.CCA
+	err error
+}
+
+// early says why a reply that came too early should not have come.
+func (a reply) early() error {
+	if a.err != nil {
+		return fmt.Errorf("the relay could not deliver it: %w", a.err)
+	}
+	return fmt.Errorf("%s answered it with %d %s", a.cca.OriginHost, a.cca.ResultCode, a.cca.ErrorMessage)
+}
+
+// awaitUnread returns when that many octets lie unread with the frozen node, and
+// fails when the reply is there first, in the time limit of send.
+func awaitUnread(ctx context.Context, frozen *harness.Gygate, octets int, answered <-chan reply) error {
+	for {
+		unread, err := frozen.Unread()
+		if err != nil {
+			return err
+		}
+		if unread >= octets {
+			return nil
+		}
+		select {
+		case a := <-answered:
+			return a.early()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}

@@ -96,8 +96,9 @@ func (l *lab) legs(ctx context.Context) (ocs.Money, error) {
 }
 
 // judge asks tshark about all messages that went over plain TCP, and whether the
-// relay did what the legs are about: it repeated with the T bit what the killed
-// node had not answered, and it carried a re-authorisation to the client.
+// relay did what the legs are about: it carried a re-authorisation to the client,
+// the call went on at the second node, and so did what the killed node had not
+// answered.
 func (l *lab) judge(capture *harness.Capture) error {
 	fmt.Println("== what went over the wire in plain")
 	if err := capture.Judge(); err != nil {
@@ -105,7 +106,7 @@ func (l *lab) judge(capture *harness.Capture) error {
 	}
 	for _, c := range []struct{ what, filter string }{
 		{"requests that came with the relay's Route-Record", fmt.Sprintf("diameter.Route-Record == %q", pgw1)},
-		{"repeats with T that the second node took over", fmt.Sprintf("diameter.flags.T == 1 && diameter.cmd.code == 272 && tcp.dstport == %d", l.nodes[1].Ports.Diameter)},
+		{"requests of the call that the second node took over", fmt.Sprintf("diameter.Origin-Host == %q && diameter.cmd.code == 272 && tcp.dstport == %d", vpn1, l.nodes[1].Ports.Diameter)},
 		{"RAR that reached the VPN logic through the relay", fmt.Sprintf("diameter.cmd.code == 258 && diameter.flags.request == 1 && tcp.srcport == %d", l.plain.port)},
 		{"RAA that reached the OCS with success", fmt.Sprintf("diameter.cmd.code == 258 && diameter.flags.request == 0 && diameter.Result-Code < 3000 && tcp.dstport == %d", l.nodes[0].Ports.Diameter)},
 	} {
@@ -116,6 +117,39 @@ func (l *lab) judge(capture *harness.Capture) error {
 		fmt.Printf("    %-52s %d\n", c.what, len(frames))
 		if len(frames) == 0 {
 			return fmt.Errorf("tshark saw no %s", c.what)
+		}
+	}
+	return l.judgeRepeat(capture)
+}
+
+// judgeRepeat follows CCR-U #2, which the killed node had not answered, by its
+// End-to-End identifier: the gateway sent it once and without T, the killed node
+// got it, and it was the relay that repeated it, with T, to the second node.
+func (l *lab) judgeRepeat(capture *harness.Capture) error {
+	lost := fmt.Sprintf("diameter.flags.request == 1 && diameter.Origin-Host == %q && diameter.CC-Request-Number == 2", pgw3)
+	held, err := capture.Read(fmt.Sprintf("%s && tcp.dstport == %d", lost, l.nodes[0].Ports.Diameter), "diameter.endtoendid")
+	if err != nil {
+		return err
+	}
+	if len(held) != 1 {
+		return fmt.Errorf("tshark saw %d CCR-U #2 reach the node that was killed instead of 1", len(held))
+	}
+	for _, c := range []struct {
+		what     string
+		port     int
+		repeated int
+	}{
+		{"CCR-U #2 from the gateway to the relay", l.plain.port, 0},
+		{"CCR-U #2 with T from the relay to the second node", l.nodes[1].Ports.Diameter, 1},
+	} {
+		flags, err := capture.Read(fmt.Sprintf("%s && tcp.dstport == %d && diameter.endtoendid == %s && diameter.flags.T == %d",
+			lost, c.port, held[0], c.repeated), "frame.number")
+		if err != nil {
+			return err
+		}
+		fmt.Printf("    %-52s %d\n", c.what, len(flags))
+		if len(flags) != 1 {
+			return fmt.Errorf("tshark saw %d times %s instead of once", len(flags), c.what)
 		}
 	}
 	return nil
