@@ -20,7 +20,7 @@ func newAccountCommand(a *app) *cobra.Command {
 		Use:   "account",
 		Short: "Create, show, top up, change and import prepaid accounts",
 		Long: `An account is named by any of its identities: digits (E.164), imsi:…, sip:…, nai:… or
-private:…. Amounts are decimals of the account's currency, which is an ISO 4217
+private:…; or by the number under which gygate verify lists it, id:…. Amounts are decimals of the account's currency, which is an ISO 4217
 number (978 is EUR).`,
 	}
 	cmd.AddCommand(newAccountCreate(a), newAccountShow(a), newAccountJournal(a), newAccountTopUp(a), newAccountSet(a),

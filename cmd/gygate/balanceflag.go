@@ -28,7 +28,9 @@ func parseBalance(text string) (ocs.Balance, error) {
 		case "targets":
 			b.Targets, err = parseGroups(value)
 		case "priority":
-			b.Priority, err = strconv.Atoi(value)
+			if b.Priority, err = strconv.Atoi(value); err != nil {
+				err = fmt.Errorf("priority %q is no whole number", value)
+			}
 		case "from":
 			b.ValidFrom, err = parseDay("from", value)
 		case "until":
@@ -62,7 +64,7 @@ func parseGroups(text string) ([]uint32, error) {
 	for _, word := range strings.Fields(text) {
 		g, err := strconv.ParseUint(word, 10, 32)
 		if err != nil {
-			return nil, fmt.Errorf("rating group %q: %w", word, err)
+			return nil, fmt.Errorf("target %q is no rating group", word)
 		}
 		groups = append(groups, uint32(g))
 	}

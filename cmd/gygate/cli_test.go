@@ -298,8 +298,16 @@ func TestVerifyFindsViolations(t *testing.T) {
 	if code != exitRefused || report.Found != 1 || report.Violations[0].Rule != "amount" {
 		t.Errorf("exit code %d, %+v, %s", code, report, errs)
 	}
-	if code, out, _ := gygate(t, "verify", "--dsn", dsn); code != exitRefused || !strings.Contains(out, "1 VIOLATIONS") {
+	code, out, _ := gygate(t, "verify", "--dsn", dsn)
+	if code != exitRefused || !strings.Contains(out, "1 VIOLATIONS") {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+	// The number it names leads to the account.
+	_, found, _ := strings.Cut(out, "account ")
+	number, _, _ := strings.Cut(found, ",")
+	var account struct{ Identities []string }
+	if code, errs := on(t, dsn, &account, "account", "show", number); code != exitOK || !slices.Contains(account.Identities, "493023125001") {
+		t.Errorf("show %q: exit code %d, %+v, %s", number, code, account, errs)
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 	"gygate/vpnlogic"
 )
 
-// eventConnect bounds how long the connection to a charging system may take.
+// eventConnect bounds how long the connection to a charging system may take; one that
+// is refused ends the wait, unless another command stands in the way.
 const eventConnect = 5 * time.Second
 
 // eventRemedy is what to do when there is no connection.
@@ -232,7 +233,9 @@ func (c *invocation) connectTool(o eventFlags) (client *gy.Client, end func() er
 	}
 	// Each command is a new start of this node: the second is its Origin-State-Id.
 	local := diameter.Origin{Host: toolHost(cfg.Node), Realm: cfg.Node.VPN.Realm, StateID: uint32(time.Now().Unix())}
-	trouble := &lastTrouble{}
+	wait, cancel := context.WithTimeout(c.ctx, eventConnect)
+	defer cancel()
+	trouble := &lastTrouble{tell: unlessBusy(cancel)}
 	link, err := peer.NewClient(peer.ClientConfig{
 		Local:      peer.Local{Host: local.Host, Realm: local.Realm, OriginStateID: local.StateID, Product: "gygate"},
 		Peers:      []peer.Endpoint{{Address: o.server, Host: o.host, Realm: realm}},
@@ -245,10 +248,19 @@ func (c *invocation) connectTool(o eventFlags) (client *gy.Client, end func() er
 	ended := make(chan error, 1)
 	go func() { ended <- link.Run(run) }()
 	end = func() error { stop(); return <-ended }
-	wait, cancel := context.WithTimeout(c.ctx, eventConnect)
-	defer cancel()
 	if err := link.WaitOpen(wait); err != nil {
 		return nil, nil, exitWith(exitUnreachable, errors.Join(fmt.Errorf("no connection to %s as %s: %s\n"+eventRemedy, o.server, local.Host, trouble.text(), local.Host), end()))
 	}
 	return gy.NewClient(gy.ClientConfig{Local: local, Realm: realm, Tx: cfg.Charging.Tx}, link), end, nil
+}
+
+// unlessBusy ends a wait when a connection has failed, but not when it was refused
+// because another command has the one of this identity: that is soon through.
+func unlessBusy(end func()) func(error) {
+	return func(err error) {
+		fault := (*diameter.Error)(nil)
+		if !errors.As(err, &fault) || fault.Code != diameter.ElectionLost {
+			end()
+		}
+	}
 }

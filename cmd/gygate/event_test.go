@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"gygate/cmd/gygate/sample"
+	"gygate/diameter"
 	"gygate/ocs"
 )
 
@@ -64,6 +68,29 @@ func TestEventCommand(t *testing.T) {
 	}
 }
 
+// The wait for a connection ends with the first that fails; only one that stands in
+// the way for a moment, another command's, is waited for.
+func TestFailedConnectionEndsTheWait(t *testing.T) {
+	refusal := func(code diameter.ResultCode) error {
+		return fmt.Errorf("the peer refuses: %w", &diameter.Error{Code: code, Text: "why"})
+	}
+	for _, tc := range []struct {
+		err  error
+		ends bool
+	}{
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, true},
+		{refusal(diameter.UnknownPeer), true},
+		{refusal(diameter.ElectionLost), false},
+	} {
+		ended := false
+		trouble := &lastTrouble{tell: unlessBusy(func() { ended = true })}
+		slog.New(trouble).Warn("diameter connect failed", "err", tc.err)
+		if ended != tc.ends || trouble.text() != "diameter connect failed: "+tc.err.Error() {
+			t.Errorf("%v: the wait ended: %t; said %q", tc.err, ended, trouble.text())
+		}
+	}
+}
+
 // What an event that is refused, or cannot be sent, tells a person and a script.
 func TestEventCommandRefused(t *testing.T) {
 	s := liveStage(t)
@@ -88,7 +115,7 @@ func TestEventCommandRefused(t *testing.T) {
 		{"unknown service", []string{"price", payer, "--units", "1", "--service", "99999@3gpp.org"}, exitRefused, []string{"price refused: "}},
 		{"group of an enquiry", []string{"price", payer, "--units", "1", "--rating-group", "100"}, exitUsage, []string{"--rating-group", "--service-id"}},
 		{"nobody there", []string{"balance", payer, "--money", "1", "--server", closed.Addr().String()}, exitUnreachable, []string{closed.Addr().String(), "--server"}},
-		{"unknown peer", []string{"balance", payer, "--money", "1", "--server", alone.diameterAddr.String()}, exitUnreachable, []string{tool, "diameter.peers"}},
+		{"unknown peer", []string{"balance", payer, "--money", "1", "--server", alone.diameterAddr.String()}, exitUnreachable, []string{tool, "diameter.peers", "3010"}},
 		{"action", []string{"borrow", payer}, exitUsage, []string{`"borrow" is none of balance, debit, price, refund`}},
 		{"payer", []string{"debit", "imsi:262011234567890"}, exitUsage, []string{"paid by a number or by private:NAME"}},
 		{"token", []string{"refund", payer, "--token", "xyz"}, exitUsage, []string{"--token"}},

@@ -86,21 +86,31 @@ func TestPeerSwitchesReachTheirFields(t *testing.T) {
 
 // A peer of the list without further words gets what peers get that are in no list of
 // profiles, but for its trust and addresses; one that comes through a relay has a
-// profile and no connection of its own.
+// profile and a rule that admits no connection; one with a certificate needs no
+// addresses.
 func TestPeerRules(t *testing.T) {
-	cfg, err := config.Parse([]byte("diameter: {peers: [{host: a.example, addresses: [192.0.2.0/24, 198.51.100.7/32], trusted: true, certificate_name: a}, {host: b.example, relayed: true}]}"))
+	cfg, err := config.Parse([]byte(`diameter:
+  tls: {listen: ["127.0.0.1:5868"], certificate_file: c, key_file: k, ca_file: a}
+  peers:
+    - {host: a.example, addresses: [192.0.2.0/24, 198.51.100.7/32], trusted: true, certificate_name: a}
+    - {host: b.example, relayed: true}
+    - {host: d.example, certificate_name: d}
+`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &Main{cfg: cfg, opt: Options{Role: RoleAll}, profiles: profiles(cfg.Diameter.Peers)}
 	rules := m.peerRules()
-	if len(rules) != 3 || rules[1].Host != cfg.Node.VPN.Host || !rules[1].Trusted || rules[2].Host != "tool."+cfg.Node.VPN.Host || rules[2].Trusted {
+	if len(rules) != 5 || rules[3].Host != cfg.Node.VPN.Host || !rules[3].Trusted || rules[4].Host != "tool."+cfg.Node.VPN.Host || rules[4].Trusted {
 		t.Fatalf("rules %+v", rules)
 	}
-	if a := rules[0]; len(a.Addresses) != 2 || !a.Trusted || a.CertificateName != "a" || a.Tolerate != diameter.Lenient {
+	if a := rules[0]; len(a.Addresses) != 2 || !a.Trusted || a.CertificateName != "a" || a.Relayed || a.Tolerate != diameter.Lenient {
 		t.Errorf("rule %+v", a)
 	}
-	for host, want := range map[string]bool{"a.example": true, "B.example": true, "c.example": false} {
+	if b, d := rules[1], rules[2]; !b.Relayed || d.Relayed || len(d.Addresses) != 0 || d.CertificateName != "d" {
+		t.Errorf("rules %+v and %+v", b, d)
+	}
+	for host, want := range map[string]bool{"a.example": true, "B.example": true, "d.example": true, "c.example": false} {
 		p, known := m.profile(host)
 		if known != want || known && p != gy.LenientProfile {
 			t.Errorf("%s: known %t, profile %+v, want %+v", host, known, p, gy.LenientProfile)

@@ -15,18 +15,15 @@ import (
 // connect: a node of its own, since a peer has one connection at a time.
 func toolHost(node config.Node) string { return "tool." + node.VPN.Host }
 
-// peerRules are the configured peers that connect and, unless they stand among
-// them, our own VPN node and tools from this machine.
+// peerRules are the configured peers and, unless they stand among them, our own VPN
+// node and tools from this machine.
 func (m *Main) peerRules() []peer.PeerRule {
 	var rules []peer.PeerRule
 	listed := map[string]bool{}
 	for i := range m.cfg.Diameter.Peers {
 		p := &m.cfg.Diameter.Peers[i]
 		listed[strings.ToLower(p.Host)] = true
-		if p.Relayed {
-			continue
-		}
-		rule := peer.PeerRule{Host: p.Host, CertificateName: p.Certificate, Trusted: p.Trusted, Tolerate: toleranceOf(p)}
+		rule := peer.PeerRule{Host: p.Host, CertificateName: p.Certificate, Relayed: p.Relayed, Trusted: p.Trusted, Tolerate: toleranceOf(p)}
 		for _, network := range p.Addresses {
 			rule.Addresses = append(rule.Addresses, netip.MustParsePrefix(network)) // checked by the configuration
 		}

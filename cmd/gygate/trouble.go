@@ -9,6 +9,8 @@ import (
 // lastTrouble is a log handler that keeps the last warning, for a command that
 // tells only how it ended.
 type lastTrouble struct {
+	tell func(err error) // called with the error of each, unless nil
+
 	mu   sync.Mutex
 	last string
 }
@@ -21,15 +23,20 @@ func (l *lastTrouble) Enabled(_ context.Context, level slog.Level) bool {
 // Handle implements slog.Handler.
 func (l *lastTrouble) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
+	var cause error
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "err" {
 			text += ": " + a.Value.String()
+			cause, _ = a.Value.Any().(error)
 		}
 		return true
 	})
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.last = text
+	l.mu.Unlock()
+	if cause != nil && l.tell != nil {
+		l.tell(cause)
+	}
 	return nil
 }
 

@@ -24,8 +24,9 @@ session; each request moved money once; what was rated = debited + overrun.
 Below that it lists what the last day left uncharged or unknown, which is no violation:
 use that no session or grant was open for or that had no price (orphan usage), sessions
 that were ended because nothing was heard of them, use that no balance covered, and
-repeats that reported something else. Accounts stand there by their internal number.`,
-		Example: "  gygate verify\n  gygate verify --json",
+repeats that reported something else. Accounts stand there by their internal number,
+which gygate account takes too.`,
+		Example: "  gygate verify\n  gygate verify --json\n  gygate account show id:13",
 		Args:    cobra.NoArgs,
 		RunE: a.run(func(c *invocation) error {
 			return c.withBooks(func(b *books) error {

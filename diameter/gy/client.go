@@ -223,7 +223,9 @@ func (c *Client) Run(ctx context.Context) error {
 // they are kept for the next start. Call it when no Charge or Event runs any
 // more and before the connections go down.
 func (c *Client) Shutdown(ctx context.Context) error {
-	return errors.Join(c.late.shutdown(ctx), c.journal.shutdown())
+	err := errors.Join(c.late.shutdown(ctx), c.journal.shutdown())
+	c.late.tellCut()
+	return err
 }
 
 // recall finds what is known of the session, or begins it; false when there is

@@ -26,9 +26,10 @@ const (
 // a session that changes often is written once a pause. nil keeps nothing. What
 // waits to be written is bounded by the sessions and late requests there are.
 type journal struct {
-	keeper Keeper
-	logger *slog.Logger
-	stop   chan struct{} // closed by shutdown: no more pauses
+	keeper  Keeper
+	logger  *slog.Logger
+	stop    chan struct{} // closed by shutdown: no more pauses
+	failing bool          // of the writer: what tell has said
 
 	mu      sync.Mutex
 	changes map[string]change // by Session-Id
@@ -140,14 +141,27 @@ func (j *journal) write() {
 			return
 		}
 		pause = journalPause
-		if err := j.store(changes); err != nil {
-			j.logger.Error("charging journal cannot be written; what is unanswered would not outlive a crash now: check the database", "err", err)
+		err := j.store(changes)
+		j.tell(err)
+		if err != nil {
 			pause = journalRetry
 			if !j.putBack(changes, err) {
 				return
 			}
 		}
 	}
+}
+
+// tell says once that the journal cannot be written, and once that it can again: the
+// database may be away for long.
+func (j *journal) tell(err error) {
+	switch failing := err != nil; {
+	case failing && !j.failing:
+		j.logger.Error("charging journal cannot be written; what is unanswered would not outlive a crash now: check the database", "err", err)
+	case !failing && j.failing:
+		j.logger.Info("charging journal is written again")
+	}
+	j.failing = err != nil
 }
 
 func (j *journal) wait(pause time.Duration) {
@@ -210,6 +224,15 @@ func (j *journal) store(changes map[string]change) error {
 		}
 	}
 	return nil
+}
+
+// unwritten reports that the last state of a session could not be written, when the
+// writer has ended.
+func (j *journal) unwritten(session string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, left := j.changes[session]
+	return left
 }
 
 // shutdown writes what is left; each write is bounded by itself.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -91,9 +92,14 @@ func (m *memoryKeeper) setFail(err error) {
 // restart is the client of the next process, with the same keeper and wire.
 func restart(t *testing.T, keeper Keeper, w *wire) *Client {
 	t.Helper()
+	return restartWith(t, keeper, w, nil)
+}
+
+func restartWith(t *testing.T, keeper Keeper, w *wire, log *slog.Logger) *Client {
+	t.Helper()
 	local := testClient
 	local.StateID++
-	c := NewClient(ClientConfig{Local: local, Keeper: keeper}, w)
+	c := NewClient(ClientConfig{Local: local, Keeper: keeper, Logger: log}, w)
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- c.Run(ctx) }()
@@ -281,7 +287,8 @@ func TestJournalGathers(t *testing.T) {
 	})
 }
 
-// A store that fails is tried again with the latest news, and named to the operator.
+// A store that fails is tried again with the latest news, and named to the operator
+// once, as is its return.
 func TestJournalRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keeper, log := new(memoryKeeper), new(logLines)
@@ -291,9 +298,13 @@ func TestJournalRetries(t *testing.T) {
 		client.Charge(t.Context(), initial("b"))
 		pass(journalPause)
 		client.Charge(t.Context(), final("a", 1))
+		pass(10 * journalRetry)
+		if log.count("cannot be written") != 1 || log.count("database away") != 1 || log.has("is written again") {
+			t.Errorf("while the database is away: %s", log)
+		}
 		keeper.setFail(nil)
 		pass(journalRetry + journalPause)
-		if keeper.sessions() != 1 || !log.has("database away") {
+		if keeper.sessions() != 1 || log.count("is written again") != 1 {
 			t.Errorf("%d sessions are kept; log %s", keeper.sessions(), log)
 		}
 		keeper.setFail(errors.New("database away again"))
@@ -301,8 +312,42 @@ func TestJournalRetries(t *testing.T) {
 		if err := client.Shutdown(t.Context()); err == nil {
 			t.Error("what could not be written is no error at shutdown")
 		}
+		if log.count("cannot be written") != 2 {
+			t.Errorf("a second failure is not told: %s", log)
+		}
 		client.Charge(t.Context(), initial("c")) // too late to be noted, and no harm
 	})
+}
+
+// What shutdown cuts short is said to wait for the next start only when the journal
+// has it; otherwise the operator reads what there was.
+func TestShutdownTellsWhatIsKept(t *testing.T) {
+	const waits = "waits for the next start"
+	for name, tc := range map[string]struct {
+		fail             error
+		waits, mayBeLost int
+	}{
+		"the journal is written":        {nil, 1, 0},
+		"the journal cannot be written": {errors.New("database away"), 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				keeper, log := new(memoryKeeper), new(logLines)
+				client, w := newTestClient(t, ClientConfig{Keeper: keeper, Logger: log.logger()}, answering(sixty()))
+				client.Charge(t.Context(), initial("s"))
+				pass(journalPause)
+				keeper.setFail(tc.fail)
+				w.say(failing(peer.ErrNoAnswer))
+				client.Charge(t.Context(), final("s", 1))
+				if err := client.Shutdown(t.Context()); (err != nil) != (tc.fail != nil) {
+					t.Error(err)
+				}
+				if log.count(waits) != tc.waits || log.count("number=1 used_s=42") != tc.mayBeLost {
+					t.Errorf("log %s", log)
+				}
+			})
+		})
+	}
 }
 
 // Damaged entries are dropped with a word; they stop nothing.
@@ -385,15 +430,16 @@ func TestJournalReadLater(t *testing.T) {
 		pass(journalPause)
 		keeper.setFail(errors.New("database away"))
 		w.say(answering(CCA{ResultCode: 2001}))
-		restart(t, keeper, w)
+		log := new(logLines)
+		restartWith(t, keeper, w, log.logger())
 		pass(time.Minute)
-		if len(w.sent) != 1 {
-			t.Errorf("%d requests without a journal", len(w.sent)-1)
+		if len(w.sent) != 1 || log.count("cannot be read") != 1 {
+			t.Errorf("%d requests without a journal, log %s", len(w.sent)-1, log)
 		}
 		keeper.setFail(nil)
 		pass(time.Minute)
-		if len(w.sent) != 2 || w.sent[1].ccr.Type != ocs.Terminate || keeper.sessions() != 0 {
-			t.Errorf("%d requests, %d sessions are kept", len(w.sent)-1, keeper.sessions())
+		if len(w.sent) != 2 || w.sent[1].ccr.Type != ocs.Terminate || keeper.sessions() != 0 || log.count("can be read again") != 1 {
+			t.Errorf("%d requests, %d sessions are kept, log %s", len(w.sent)-1, keeper.sessions(), log)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		keeper.setFail(errors.New("database away"))

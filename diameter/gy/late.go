@@ -47,7 +47,8 @@ type late struct {
 
 	mu     sync.Mutex
 	closed bool
-	lost   int // after shutdown began
+	lost   int    // after shutdown began
+	cut    []Kept // short by shutdown, at most max
 	group  sync.WaitGroup
 }
 
@@ -195,7 +196,7 @@ func (l *late) done(k *Kept, how outcomeLate) {
 	case how == delivered:
 		l.journal.drop(k.Session)
 	case how == cutShort && l.journal != nil:
-		l.logger.Info("charging request waits for the next start", "session", k.Session)
+		l.cut = append(l.cut, *k)
 	default:
 		l.journal.drop(k.Session)
 		l.drop(k, "no charging system answered")
@@ -263,6 +264,23 @@ func (l *late) shutdown(ctx context.Context) error {
 	return nil
 }
 
+// tellCut says what has become of the requests that shutdown cut short, when the
+// journal has been written for the last time.
+func (l *late) tellCut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.cut {
+		k := &l.cut[i]
+		if !l.journal.unwritten(k.Session) {
+			l.logger.Info("charging request waits for the next start", "session", k.Session)
+			continue
+		}
+		l.logger.Error("charging request is lost unless an earlier write to the charging journal has kept it: look for its session at the charging system",
+			"session", k.Session, "number", outgoingKept(k).number, "used_s", k.usedSeconds())
+	}
+	l.cut = nil
+}
+
 // resume takes over a request of an earlier process as soon as there is room;
 // false when shutdown or ctx ends the wait.
 func (l *late) resume(ctx context.Context, k Kept) bool {
@@ -301,16 +319,23 @@ func settles(a peer.Answer) bool {
 
 // recoverKept hands what an earlier process kept to the background.
 func (c *Client) recoverKept(ctx context.Context) {
-	found := 0
+	found, failing := 0, false
 	for after := ""; ; {
 		page, err := c.config.Keeper.Load(ctx, c.config.Local.StateID, after, recoverPage)
 		if err != nil {
-			c.config.Logger.Error("charging journal of the earlier process cannot be read; it is tried again: check the database", "err", err)
+			if !failing && ctx.Err() == nil {
+				c.config.Logger.Error("charging journal of the earlier process cannot be read; it is tried again: check the database", "err", err)
+			}
+			failing = true
 			if !wait(ctx, journalRetry) {
 				return
 			}
 			continue
 		}
+		if failing {
+			c.config.Logger.Info("charging journal of the earlier process can be read again")
+		}
+		failing = false
 		for _, k := range page {
 			after = k.Session
 			if !c.resumeOne(ctx, k) {

@@ -25,6 +25,8 @@ func (l *logLines) String() string {
 	return l.b.String()
 }
 
-func (l *logLines) has(s string) bool { return strings.Contains(l.String(), s) }
+func (l *logLines) has(s string) bool { return l.count(s) > 0 }
+
+func (l *logLines) count(s string) int { return strings.Count(l.String(), s) }
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }

@@ -93,28 +93,42 @@ func advertised(cer diameter.Message) []uint32 {
 type admission struct {
 	rule   *PeerRule
 	reason string // why it is refused; "" when it is not
-	remedy string // the configuration line that would admit it
+	line   string // to add to the list of peers, where that would admit it
+	remedy string // advice otherwise
+}
+
+// second is the refusal of a connection beside an open one.
+var second = admission{remedy: "give each node an Origin-Host of its own; if the open connection is a dead one, it ends after two watchdog intervals at the most"}
+
+// fields are what an operator reads about it.
+func (a *admission) fields() (fields []any) {
+	for _, f := range [][2]string{{"reason", a.reason}, {"add_to_diameter_peers", a.line}, {"remedy", a.remedy}} {
+		if f[1] != "" {
+			fields = append(fields, f[0], f[1])
+		}
+	}
+	return fields
 }
 
 // admit looks a peer up in the list: by identity, then by source address, then by
 // certificate. rules is keyed by folded identity.
 func admit(rules map[string]*PeerRule, unknown Policy, host string, addr netip.Addr, state *tls.ConnectionState) admission {
 	rule := rules[foldIdentity(host)]
-	remedy := fmt.Sprintf("- {host: %s, addresses: [%s]}", scalar(host), netip.PrefixFrom(addr, addr.BitLen()))
-	name := host
+	network, name := netip.PrefixFrom(addr, addr.BitLen()), host
 	switch {
 	case rule == nil && unknown != Open:
-		return admission{reason: "its Origin-Host is not in the list of peers", remedy: remedy}
+		return admission{reason: "its Origin-Host is not in the list of peers", line: fmt.Sprintf("- {host: %s, addresses: [%s]}", scalar(host), network)}
+	case rule != nil && rule.Relayed:
+		return admission{reason: "its entry says that it comes through a relay", remedy: fmt.Sprintf("give it addresses: [%s] instead of relayed: true", network)}
 	case rule != nil && len(rule.Addresses) == 0 && state == nil:
-		return admission{reason: "its entry names no source address and the connection has no TLS", remedy: remedy}
+		return admission{reason: "its entry names no source address and the connection has no TLS", remedy: fmt.Sprintf("let it connect with TLS, or add addresses: [%s] to its entry", network)}
 	case rule != nil && len(rule.Addresses) > 0 && !contains(rule.Addresses, addr):
-		return admission{reason: "its source address is not one of its entry's", remedy: remedy}
+		return admission{reason: "its source address is not one of its entry's", remedy: fmt.Sprintf("add %s to the addresses of its entry", network)}
 	case rule != nil && rule.CertificateName != "":
 		name = rule.CertificateName
 	}
 	if state != nil && !certificateNames(*state, name) {
-		remedy = fmt.Sprintf("a client certificate that names %s, or certificate_name in its entry", name)
-		return admission{reason: "its certificate names another", remedy: remedy}
+		return admission{reason: "its certificate names another", remedy: fmt.Sprintf("a client certificate that names %s, or certificate_name in its entry", scalar(name))}
 	}
 	return admission{rule: rule}
 }

@@ -3,6 +3,7 @@ package peer
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -192,19 +193,25 @@ func TestCEA(t *testing.T) {
 func TestUnknownPeer(t *testing.T) {
 	proves(t, "A-007", "D-064", "D-089")
 	elsewhere := []PeerRule{{Host: "stranger.example", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
-	line := "- {host: stranger.example, addresses: [127.0.0.1/32]}"
+	relayed := []PeerRule{{Host: "stranger.example", Relayed: true}}
+	line := `add_to_diameter_peers="- {host: stranger.example, addresses: [127.0.0.1/32]}"`
+	moved := `remedy="add 127.0.0.1/32 to the addresses of its entry"`
 	for _, c := range []struct {
 		name   string
 		policy Policy
 		rules  []PeerRule
 		want   diameter.ResultCode // 0: close without CEA
+		says   string              // how to admit it
 	}{
-		{"A-007 reject", Reject, nil, 3010},
-		{"A-007 reject by source address", Reject, elsewhere, 3010},
-		{"A-007 an entry without address proves nothing on plain TCP", Reject, []PeerRule{{Host: "stranger.example"}}, 3010},
-		{"A-007 drop", Drop, nil, 0},
-		{"A-007 open", Open, nil, 2001},
-		{"A-007 open, but listed with another address", Open, elsewhere, 3010},
+		{"A-007 reject", Reject, nil, 3010, line},
+		{"A-007 reject by source address", Reject, elsewhere, 3010, moved},
+		{"A-007 an entry without address proves nothing on plain TCP", Reject, []PeerRule{{Host: "stranger.example"}}, 3010,
+			`remedy="let it connect with TLS, or add addresses: [127.0.0.1/32] to its entry"`},
+		{"A-007 one behind a relay", Reject, relayed, 3010, `remedy="give it addresses: [127.0.0.1/32] instead of relayed: true"`},
+		{"A-007 drop", Drop, nil, 0, line},
+		{"A-007 open", Open, nil, 2001, ""},
+		{"A-007 open, but listed with another address", Open, elsewhere, 3010, moved},
+		{"A-007 open, but behind a relay", Open, relayed, 3010, "comes through a relay"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log := newJournal()
@@ -223,15 +230,49 @@ func TestUnknownPeer(t *testing.T) {
 				return
 			}
 			_ = p.readClose()
-			log.await(line) // how to admit it
+			log.await(c.says)
 			for _, said := range []string{"peer=stranger.example", "address=" + p.nc.LocalAddr().String(), "applications=[4]"} {
 				log.await(said) // D-064
 			}
 			if n := len(s.connections()); n != 0 {
 				t.Errorf("%d peers remain", n)
 			}
+			if c.rules != nil && log.has("add_to_diameter_peers") {
+				t.Error("the line would make its entry stand twice")
+			}
+			if known := s.Peers(); len(known) != 0 && c.rules[0].Relayed {
+				t.Errorf("awaited: %+v", known)
+			}
 		})
 	}
+}
+
+// Gateways that start together are all told of, each once an interval; how many
+// there are is bounded, and what was kept back is counted.
+func TestRefusalsDoNotHideEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q quiet
+		log := newJournal()
+		warn := func(about string) { q.warn(log.logger(), about, "refused", "peer", about) }
+		for range 3 {
+			warn("pgw1.example")
+			warn("pgw2.example")
+		}
+		if got := log.count("refused"); got != 2 || !log.has("pgw1.example") || !log.has("pgw2.example") {
+			t.Errorf("%d lines for two peers", got)
+		}
+		for i := range 2 * quietMax {
+			warn(fmt.Sprintf("stranger%d.example", i))
+		}
+		if got := log.count("refused"); got != quietMax {
+			t.Errorf("%d lines in an interval", got)
+		}
+		<-time.After(quietInterval)
+		warn("pgw1.example")
+		if want := fmt.Sprintf("skipped=%d", quietMax+2); log.count("peer=pgw1.example") != 2 || !log.has(want) {
+			t.Errorf("an interval later not told again, or not %s", want)
+		}
+	})
 }
 
 // The entry of a peer that nobody configured dies with its connection (A-007).
@@ -350,7 +391,8 @@ func TestRepeatedCER(t *testing.T) {
 func TestOneConnectionPerIdentity(t *testing.T) {
 	t.Run("A-013", func(t *testing.T) {
 		proves(t, "A-013", "D-089")
-		_, address := startServer(t, echo, nil)
+		log := newJournal()
+		_, address := startServer(t, echo, func(cfg *ServerConfig) { cfg.Logger = log.logger() })
 		first, second := dialScript(t, address), dialScript(t, address)
 		first.open()
 		second.write(cer("VPN.Example.org", nil))
@@ -358,6 +400,7 @@ func TestOneConnectionPerIdentity(t *testing.T) {
 			t.Errorf("second connection: %d %#x", a.ResultCode(), a.Flags)
 		}
 		_ = second.readClose()
+		log.await(`remedy="give each node an Origin-Host of its own`)
 		first.write(request{}.encode(nil))
 		if code := first.read().ResultCode(); code != diameter.Success {
 			t.Errorf("the first connection no longer works: %d", code)

@@ -64,7 +64,7 @@ const (
 	Open                 // accept; the peer entry dies with the connection
 )
 
-// PeerRule admits one peer.
+// PeerRule admits one peer, or says why it does not.
 type PeerRule struct {
 	// Host is its Origin-Host, compared without regard to case.
 	Host string
@@ -74,6 +74,9 @@ type PeerRule struct {
 	// CertificateName replaces Host as the name the client certificate must
 	// carry (DNS name or common name).
 	CertificateName string
+	// Relayed: its requests come through a relay. The rule admits no connection,
+	// and a refusal can say why.
+	Relayed bool
 	// Trusted and Tolerate are handed to the Handler with its requests.
 	Trusted bool
 	// Tolerate is what its messages may have wrong; the zero value is strict,

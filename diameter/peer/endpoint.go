@@ -248,7 +248,7 @@ func (o *opening) process() (*conn, error) {
 	n := o.client.node
 	if code := o.cea.ResultCode(); !code.Success() {
 		text, _ := o.cea.Find(diameter.ErrorMessage)
-		return nil, fmt.Errorf("%w: Result-Code %d %s", errRefused, code, text.Text())
+		return nil, fmt.Errorf("%w: %w", errRefused, &diameter.Error{Code: code, Text: text.Text()})
 	}
 	if fault := n.dict.Validate(o.cea, diameter.Lenient); fault != nil {
 		return nil, fmt.Errorf("%w: %w", errCEAFault, fault)

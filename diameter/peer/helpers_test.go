@@ -157,6 +157,15 @@ func (j *journal) await(s string) {
 	}
 }
 
+// count is how often s was said so far.
+func (j *journal) count(s string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.b.String(), s)
+}
+
+func (j *journal) has(s string) bool { return j.count(s) > 0 }
+
 func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
 // loopback admits vpnHost and the others from 127.0.0.1.

@@ -30,7 +30,7 @@ func (s *Server) Do(ctx context.Context, r Request) (Answer, error) {
 	case err != nil:
 		a.err = fmt.Errorf("%w: %w", ErrNoPeer, err)
 	default:
-		s.noWay.warn(s.log, "diameter request without a way: neither its node nor a relay is connected", "peer", scalar(r.Stay))
+		s.noWay.warn(s.log, scalar(r.Stay), "diameter request without a way: neither its node nor a relay is connected", "peer", scalar(r.Stay))
 	}
 	return a.answer, a.err
 }

@@ -154,7 +154,7 @@ func (s *Server) enter(nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || len(s.sockets) >= s.cfg.ConnectionsMax || s.sources[addr] >= s.cfg.PerAddressMax {
-		s.quiet.warn(s.log, "diameter connection refused: too many", "address", addr,
+		s.quiet.warn(s.log, addr.String(), "diameter connection refused: too many", "address", addr,
 			"connections", len(s.sockets), "of_address", s.sources[addr])
 		_ = nc.Close() // nothing was read or written
 		return
@@ -185,7 +185,7 @@ func (s *Server) serve(nc net.Conn) {
 	}
 	if t, ok := nc.(*tls.Conn); ok {
 		if err := t.Handshake(); err != nil {
-			s.quiet.warn(s.log, "diameter TLS handshake failed", "address", nc.RemoteAddr(), "err", err)
+			s.quiet.warn(s.log, source(nc), "diameter TLS handshake failed", "address", nc.RemoteAddr(), "err", err)
 			return
 		}
 	}
@@ -217,6 +217,9 @@ func readCER(r *bufio.Reader) (diameter.Message, error) {
 	return m, err
 }
 
+// source is where a connection comes from, whatever its port.
+func source(nc net.Conn) string { return addrPort(nc.RemoteAddr()).Addr().String() }
+
 // unidentified gives up a connection that brought no CER: nothing is answered
 // and bytes that are no Diameter are met with a reset.
 func (s *Server) unidentified(nc net.Conn, m diameter.Message, err error) {
@@ -224,7 +227,7 @@ func (s *Server) unidentified(nc net.Conn, m diameter.Message, err error) {
 		reset(nc)
 	}
 	if m.Raw != nil {
-		s.quiet.warn(s.log, "diameter connection without capabilities exchange", "address", nc.RemoteAddr(), "err", err)
+		s.quiet.warn(s.log, source(nc), "diameter connection without capabilities exchange", "address", nc.RemoteAddr(), "err", err)
 	}
 }
 
@@ -242,11 +245,12 @@ func (s *Server) identify(nc net.Conn, r *bufio.Reader, cer diameter.Message) (*
 	if fault == nil {
 		return c, nil
 	}
-	fields := []any{"peer", scalar(remote.Host), "address", remote.Addr, "applications", advertised(cer), "err", fault}
-	if entry.reason != "" {
-		fields = append(fields, "reason", entry.reason, "add_to_diameter_peers", entry.remedy)
+	if fault.Code == diameter.ElectionLost {
+		entry = second
 	}
-	s.quiet.warn(s.log, "diameter peer refused", fields...)
+	host := scalar(remote.Host)
+	fields := []any{"peer", host, "address", remote.Addr, "applications", advertised(cer), "err", fault}
+	s.quiet.warn(s.log, host, "diameter peer refused", append(fields, entry.fields()...)...)
 	if fault.Code == 0 {
 		return nil, nil
 	}
@@ -392,7 +396,7 @@ func (s *Server) Peers() []Status {
 		all = append(all, status)
 	}
 	for key, rule := range s.rules {
-		if !connected[key] {
+		if !connected[key] && !rule.Relayed {
 			all = append(all, Status{Host: rule.Host, State: fsm.Closed.String(), Inbound: true})
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -115,6 +117,11 @@ func (n *NewAccount) check() error {
 	if _, err := time.LoadLocation(n.Zone); err != nil {
 		return fmt.Errorf("%w: time zone: %w", ErrInput, err)
 	}
+	for i, id := range n.Identities {
+		if slices.Contains(n.Identities[:i], id) {
+			return fmt.Errorf("%w: identity %s is named twice", ErrInput, FormatIdentity(id))
+		}
+	}
 	for _, b := range n.Balances {
 		if b.Amount < 0 || b.Unit.String() == "" {
 			return fmt.Errorf("%w: a balance needs a unit and must not be negative", ErrInput)
@@ -181,17 +188,18 @@ func writeJournal(ctx context.Context, tx pgx.Tx, rows []ocs.JournalRow) error {
 }
 
 // taken names the identities that belong to an account.
-func (a *Admin) taken(ctx context.Context, ids []ocs.Identity) (names string) {
+func (a *Admin) taken(ctx context.Context, ids []ocs.Identity) string {
+	var names []string
 	for _, id := range ids {
 		if _, err := a.find(ctx, FormatIdentity(id)); err == nil {
-			names += FormatIdentity(id) + " "
+			names = append(names, FormatIdentity(id))
 		}
 	}
-	return names
+	return strings.Join(names, ", ")
 }
 
-// Show returns the account of an identity (see ParseIdentity). ErrNoAccount when
-// there is none.
+// Show returns the account of an identity (see ParseIdentity), or of the internal
+// number by which Verify names it, "id:13". ErrNoAccount when there is none.
 func (a *Admin) Show(ctx context.Context, identity string) (AccountInfo, error) {
 	key, err := a.find(ctx, identity)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,8 +66,14 @@ func ParseIdentity(text string) (ocs.Identity, error) {
 // FormatIdentity writes an identity as ParseIdentity reads it.
 func FormatIdentity(id ocs.Identity) string { return identityPrefixes[id.Kind] + id.Value }
 
-// find looks up the account of an identity without a lock.
+// numberPrefix marks the internal number of an account, as Verify names it.
+const numberPrefix = "id:"
+
+// find looks up the account of an identity, or of its internal number, without a lock.
 func (a *Admin) find(ctx context.Context, identity string) (key ocs.AccountKey, err error) {
+	if number, found := strings.CutPrefix(identity, numberPrefix); found {
+		return a.findNumber(ctx, number)
+	}
 	id, err := ParseIdentity(identity)
 	if err != nil {
 		return key, err
@@ -75,6 +82,20 @@ func (a *Admin) find(ctx context.Context, identity string) (key ocs.AccountKey, 
 		Scan(&key.Bucket, &key.ID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return key, fmt.Errorf("%w: %s", ErrNoAccount, identity)
+	}
+	return key, err
+}
+
+// findNumber looks through all buckets: which one holds an account is only stored
+// with it.
+func (a *Admin) findNumber(ctx context.Context, number string) (key ocs.AccountKey, err error) {
+	id, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return key, fmt.Errorf("%w: %s%s is no number of an account", ErrInput, numberPrefix, number)
+	}
+	err = a.pool.QueryRow(ctx, "select bucket, id from account where id = $1", id).Scan(&key.Bucket, &key.ID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return key, fmt.Errorf("%w: %s%d", ErrNoAccount, numberPrefix, id)
 	}
 	return key, err
 }

@@ -58,11 +58,17 @@ func TestCreateAndShowAccount(t *testing.T) {
 	if _, err := l.admin.Show(t.Context(), "493012345999"); !errors.Is(err, ErrNoAccount) {
 		t.Errorf("unknown number: %v", err)
 	}
+	if _, err := l.admin.Show(t.Context(), "id:4711"); !errors.Is(err, ErrNoAccount) {
+		t.Errorf("unknown internal number: %v", err)
+	}
+	if _, err := l.admin.Show(t.Context(), "id:x"); !errors.Is(err, ErrInput) {
+		t.Errorf("no internal number: %v", err)
+	}
 	if _, err := l.admin.Show(t.Context(), "ada"); !errors.Is(err, ErrInput) {
 		t.Errorf("no identity: %v", err)
 	}
 	_, err = l.admin.CreateAccount(t.Context(), NewAccount{Identities: []ocs.Identity{{Kind: ocs.E164, Value: "493012345002"}, {Kind: ocs.IMSI, Value: "262011234567890"}}, Currency: 978})
-	if !errors.Is(err, ErrIdentityTaken) || !strings.Contains(err.Error(), "imsi:262011234567890") {
+	if !errors.Is(err, ErrIdentityTaken) || !strings.HasSuffix(err.Error(), ": imsi:262011234567890") {
 		t.Errorf("identity of another account: %v", err)
 	}
 	l.audit(t)
@@ -72,6 +78,7 @@ func TestCreateAccountRefusesNonsense(t *testing.T) {
 	l := newLedger(t)
 	for name, n := range map[string]NewAccount{
 		"no identity":        {Currency: 978},
+		"named twice":        {Identities: append(number("1"), number("1")...), Currency: 978},
 		"no currency":        {Identities: number("1")},
 		"negative balance":   {Identities: number("1"), Currency: 978, Balance: -1},
 		"negative threshold": {Identities: number("1"), Currency: 978, Threshold: -1},

@@ -55,7 +55,7 @@ func (l ReconciledLine) String() string {
 		text += fmt.Sprintf(", target %q", l.Target)
 	}
 	if l.Account != 0 {
-		text += fmt.Sprintf(", account %d", l.Account)
+		text += fmt.Sprintf(", account %s%d", numberPrefix, l.Account)
 	}
 	return text
 }

@@ -139,7 +139,7 @@ func (a *Admin) ServiceContexts(ctx context.Context) ([]ocs.ServiceContext, erro
 func (a *Admin) PutServiceContext(ctx context.Context, c ocs.ServiceContext) error {
 	err := a.changeTariff(ctx, func(tx pgx.Tx) ([]string, error) { return putContext(ctx, tx, c) })
 	if err != nil {
-		return fmt.Errorf("service context %s: %w", c.Name, err)
+		return fmt.Errorf("change services: %w", err)
 	}
 	return nil
 }
@@ -157,8 +157,11 @@ func putContext(ctx context.Context, tx pgx.Tx, c ocs.ServiceContext) (changed [
 		   supervision_seconds = excluded.supervision_seconds, options = excluded.options
 		where c is distinct from excluded`,
 		c.Name, int64(c.DefaultRatingGroup), int16(c.Unit), c.ItemRefusals, int64(c.Validity/time.Second), int64(c.Supervision/time.Second), options)
-	if err != nil || tag.RowsAffected() == 0 {
-		return nil, err
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("service context %s: %w", c.Name, err)
+	case tag.RowsAffected() == 0:
+		return nil, nil
 	}
 	return []string{c.Name}, nil
 }
@@ -310,8 +313,10 @@ func setTariffField(e *ocs.TariffEntry, name, text string) (err error) {
 	case "service":
 		e.Service = text
 	case "rating_group":
-		var n uint64
-		n, err = strconv.ParseUint(text, 10, 32)
+		n, bad := strconv.ParseUint(text, 10, 32)
+		if bad != nil {
+			return fmt.Errorf("%q is no whole number from 0 to %d", text, uint32(math.MaxUint32))
+		}
 		e.RatingGroup = uint32(n)
 	case "prefix":
 		e.Prefix = text
@@ -341,6 +346,9 @@ func setTariffField(e *ocs.TariffEntry, name, text string) (err error) {
 	case "valid_from":
 		if e.ValidFrom, err = time.Parse(time.DateOnly, text); err != nil {
 			e.ValidFrom, err = time.Parse(time.RFC3339, text)
+		}
+		if err != nil {
+			return fmt.Errorf("%q is neither a day (2026-12-31) nor a time of RFC 3339", text)
 		}
 	}
 	return err

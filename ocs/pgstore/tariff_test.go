@@ -58,10 +58,17 @@ func TestImportTariffNamesEveryFault(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"line 2: rating_group", "line 3: unit", "line 4: currency", "line 5: price", "line 6: bands", "line 7: bands", "line 8: "} {
+	if strings.Contains(err.Error(), "strconv") {
+		t.Errorf("the error speaks of the program: %v", err)
+	}
+	for _, want := range []string{`line 2: rating_group: "x" is no whole number`, "line 3: unit", "line 4: currency", "line 5: price", "line 6: bands", "line 7: bands", "line 8: "} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name %s:\n%v", want, err)
 		}
+	}
+	err = l.admin.ImportTariff(t.Context(), strings.NewReader("id,rating_group,unit,currency,price,valid_from\na,1,seconds,978,1,soon\n"))
+	if err == nil || !strings.Contains(err.Error(), `valid_from: "soon" is neither a day`) {
+		t.Errorf("a day that is none: %v", err)
 	}
 	// What one line cannot tell is found by the whole tariff, and nothing is stored.
 	err = l.admin.ImportTariff(t.Context(), strings.NewReader("id,rating_group,unit,currency,price,zone,bands\na,1,seconds,978,1,Mars/Olympus,00:00-12:00 2\n"))
@@ -108,7 +115,7 @@ func TestServiceContexts(t *testing.T) {
 		}
 	}
 	want.Validity = time.Second
-	if err := l.admin.PutServiceContext(t.Context(), want); err == nil {
-		t.Error("a validity of one second is accepted")
+	if err := l.admin.PutServiceContext(t.Context(), want); err == nil || strings.Count(err.Error(), "service context "+want.Name) != 1 {
+		t.Errorf("a validity of one second: %v", err)
 	}
 }

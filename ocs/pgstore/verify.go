@@ -68,7 +68,7 @@ type Violation struct {
 
 // String is the violation for an operator.
 func (v Violation) String() string {
-	text := fmt.Sprintf("%s: account %d", v.Rule, v.Account)
+	text := fmt.Sprintf("%s: account %s%d", v.Rule, numberPrefix, v.Account)
 	if v.Balance != 0 {
 		text += fmt.Sprintf(", balance %d", v.Balance)
 	}

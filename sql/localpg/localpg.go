@@ -195,6 +195,9 @@ func (s *Server) arguments(opt Options) []string {
 		"jit":                "off",
 		"timezone":           "UTC", "log_timezone": "UTC",
 		"logging_collector": "off", "log_line_prefix": "%m [%p] ",
+		// Statements, and the details of errors, can hold subscriber numbers; they
+		// stay out of the log. The client is told them all the same.
+		"log_min_error_statement": "panic", "log_error_verbosity": "terse",
 		"unix_socket_permissions": "0700",
 		"password_encryption":     "scram-sha-256",
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 )
 
@@ -61,6 +62,29 @@ func TestFolderIsPrivate(t *testing.T) {
 		t.Errorf("data folder has mode %v (%v), want 0700", info.Mode().Perm(), err)
 	}
 	mustStop(t, s)
+}
+
+// An error is in the server's log, the subscriber number it is about is not: neither
+// the statement nor the details. The client is told them.
+func TestLogHoldsNoNumbers(t *testing.T) {
+	const number = "493023125001"
+	s := mustStart(t, Options{DataDir: shortDir(t)})
+	execute(t, s.DSN(), "create table line (number text primary key)")
+	execute(t, s.DSN(), "insert into line values ('"+number+"')")
+	conn, err := pgx.Connect(t.Context(), s.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	_, err = conn.Exec(t.Context(), "insert into line values ('"+number+"')")
+	if refused := (*pgconn.PgError)(nil); !errors.As(err, &refused) || !strings.Contains(refused.Detail, number) {
+		t.Errorf("the client is told %v", err)
+	}
+	mustStop(t, s)
+	log, err := os.ReadFile(s.folder.logPath())
+	if err != nil || !strings.Contains(string(log), "line_pkey") || strings.Contains(string(log), number) {
+		t.Errorf("%v, log:\n%s", err, log)
+	}
 }
 
 func TestTCPWantsThePassword(t *testing.T) {
