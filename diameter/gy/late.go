@@ -25,11 +25,6 @@ const (
 	// eventLife ends them: a server remembers an event for 24 h (B-024), and one
 	// that has forgotten it would move the money a second time.
 	eventLife = 23 * time.Hour
-	// recoverDelay is the first pause after a restart: the connections open
-	// meanwhile, and C-111 gives 30 s.
-	recoverDelay = 3 * time.Second
-	// recoverPage is how many kept sessions are loaded at a time.
-	recoverPage = 200
 )
 
 // late repeats requests that carry money in the background, each on a goroutine
@@ -281,26 +276,6 @@ func (l *late) tellCut() {
 	l.cut = nil
 }
 
-// resume takes over a request of an earlier process as soon as there is room;
-// false when shutdown or ctx ends the wait.
-func (l *late) resume(ctx context.Context, k Kept) bool {
-	select {
-	case l.room <- struct{}{}:
-	case <-ctx.Done():
-		return false
-	case <-l.hurry:
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		<-l.room
-		return false
-	}
-	l.start(ctx, k, func(ctx context.Context, k *Kept) outcomeLate { return l.run(ctx, k, recoverDelay) })
-	return true
-}
-
 // deliver sends the first kept request again; true ends its repetition, because
 // somebody answered.
 func (c *Client) deliver(ctx context.Context, k *Kept, avoid string) bool {
@@ -315,61 +290,4 @@ func (c *Client) deliver(ctx context.Context, k *Kept, avoid string) bool {
 // failure does.
 func settles(a peer.Answer) bool {
 	return meaning(a.Message.ResultCode()) != vpnlogic.ChargeUnreachable
-}
-
-// recoverKept hands what an earlier process kept to the background.
-func (c *Client) recoverKept(ctx context.Context) {
-	found, failing := 0, false
-	for after := ""; ; {
-		page, err := c.config.Keeper.Load(ctx, c.config.Local.StateID, after, recoverPage)
-		if err != nil {
-			if !failing && ctx.Err() == nil {
-				c.config.Logger.Error("charging journal of the earlier process cannot be read; it is tried again: check the database", "err", err)
-			}
-			failing = true
-			if !wait(ctx, journalRetry) {
-				return
-			}
-			continue
-		}
-		if failing {
-			c.config.Logger.Info("charging journal of the earlier process can be read again")
-		}
-		failing = false
-		for _, k := range page {
-			after = k.Session
-			if !c.resumeOne(ctx, k) {
-				return
-			}
-		}
-		if found += len(page); len(page) < recoverPage {
-			break
-		}
-	}
-	if found > 0 {
-		c.config.Logger.Info("charging requests of an earlier process are delivered now", "count", found)
-	}
-}
-
-// resumeOne takes over one entry; what cannot be read is dropped. false ends the
-// recovery.
-func (c *Client) resumeOne(ctx context.Context, k Kept) bool {
-	if err := k.check(); err != nil {
-		c.config.Logger.Error("entry of the charging journal cannot be read and is dropped", "session", k.Session, "err", err)
-		c.journal.drop(k.Session)
-		return true
-	}
-	return c.late.resume(ctx, k)
-}
-
-// wait waits; false when ctx ended it.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
