@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // The engine's default limits.
 const (
 	// LanesDefault: two lanes keep PostgreSQL and the gateway busy on a small
-	// machine; four were never faster.
+	// machine; four were never faster. With little to do, one of them does it all
+	// (LaneAloneMax).
 	LanesDefault = 2
 	// BatchMaxDefault is a cap, never a wait: a lane takes what is there.
 	BatchMaxDefault = 256
@@ -31,7 +33,7 @@ const (
 type EngineConfig struct {
 	Lanes    int           // goroutines, each with a connection of the store
 	BatchMax int           // steps in one transaction
-	QueueMax int           // steps waiting for a lane, and for the resolver
+	QueueMax int           // steps waiting for a shard, and for the resolver
 	CacheMax int           // sessions whose account is remembered
 	Policy   Policy        // the zero Policy: DefaultPolicy
 	Sweep    time.Duration // between two looks for expired sessions; negative: never
@@ -65,7 +67,10 @@ type Engine struct {
 	config    EngineConfig
 	log       *slog.Logger
 	resolver  *resolver
+	shards    []*shard // one for each lane
 	lanes     []*lane
+	waiting   atomic.Int64  // steps in the shards' queues
+	last      chan struct{} // closed when nothing is dispatched any more
 	clients   *clients
 	sweeper   sweeper
 	telemetry *telemetry
@@ -75,10 +80,11 @@ type Engine struct {
 // NewEngine makes an engine on a store. tariff returns the current snapshot and
 // is called once for each batch. The policy must pass its Check.
 func NewEngine(store Store, tariff func() *Tariff, config EngineConfig) *Engine {
-	e := &Engine{store: store, tariff: tariff, config: config.withDefaults()}
+	e := &Engine{store: store, tariff: tariff, config: config.withDefaults(), last: make(chan struct{})}
 	e.log = e.config.Logger
 	e.telemetry = newTelemetry(e.log)
 	for i := range e.config.Lanes {
+		e.shards = append(e.shards, &shard{queue: make(chan *job, e.config.QueueMax)})
 		e.lanes = append(e.lanes, newLane(e, i))
 	}
 	e.resolver = newResolver(e)
@@ -126,7 +132,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.resolver.refuseQueued()
 		return fmt.Errorf("engine: %w", err)
 	}
-	defer e.telemetry.watch(e.lanes)()
+	defer e.telemetry.watch(e.shards)()
 
 	work := context.WithoutCancel(ctx)
 	var lanes, resolver, background sync.WaitGroup
@@ -141,9 +147,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	background.Wait()
 	e.resolver.closeIntake()
 	resolver.Wait()
-	for _, l := range e.lanes {
-		close(l.queue)
-	}
+	close(e.last)
 	lanes.Wait()
 	return nil
 }
@@ -158,21 +162,6 @@ func (e *Engine) Submit(s *Step, done func(Outcome)) {
 		done:    done,
 		taken:   time.Now(),
 	})
-}
-
-// dispatch hands a resolved job to its lane; false when the lane's queue is
-// full. A lane owns whole buckets, so that a batch stays in one shard.
-func (e *Engine) dispatch(j *job) bool {
-	bucket := int(j.payer.Bucket)
-	if j.payer == (AccountKey{}) {
-		bucket = int(j.key.Session[0])
-	}
-	select {
-	case e.lanes[bucket%len(e.lanes)].queue <- j:
-		return true
-	default:
-		return false
-	}
 }
 
 // answerNow answers a job that never reaches a lane.

@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// lane owns the accounts of its buckets: one goroutine, one connection of the
-// store. It waits for one step, takes what else is there up to the cap, carries
-// all out in one transaction and answers them. It never waits to fill a batch:
-// while it works, the next batch gathers.
+// lane carries out steps: one goroutine, one connection of the store. It takes what
+// waits in its shard up to the cap, carries all out in one transaction and answers
+// them. It never waits to fill a batch: while it works, the next batch gathers. The
+// first lane also serves the other shards while there is little to do.
 type lane struct {
 	engine   *Engine
 	index    int
-	queue    chan *job
-	failures int // failed transactions since the last good one
+	woken    chan struct{} // something may wait
+	taken    []*shard      // that the batch under way is from
+	failures int           // failed transactions since the last good one
 }
 
 // failuresMax is how many transactions in a row may fail before the rest of a
@@ -26,19 +27,42 @@ type lane struct {
 const failuresMax = 12
 
 func newLane(e *Engine, index int) *lane {
-	return &lane{engine: e, index: index, queue: make(chan *job, e.config.QueueMax)}
+	return &lane{engine: e, index: index, woken: make(chan struct{}, 1)}
 }
 
+// run serves until nothing comes any more and nothing is left in the lane's shard.
 func (l *lane) run(ctx context.Context) {
 	batch := make([]*job, 0, l.engine.config.BatchMax)
-	for first := range l.queue {
-		batch = drain(l.queue, append(batch[:0], first), l.engine.config.BatchMax)
-		began := time.Now()
-		l.failures = 0
-		l.carryOut(ctx, batch)
-		l.engine.telemetry.batch(l.index, len(batch), time.Since(began))
-		clear(batch) // no answered step is kept alive
+	for {
+		select {
+		case <-l.woken:
+			for l.round(ctx, batch) && l.goesOn() {
+			}
+		case <-l.engine.last:
+			for l.round(ctx, batch) {
+			}
+			return
+		}
 	}
+}
+
+// goesOn reports whether a lane takes its next batch at once: the first one does
+// until nothing waits, the others only while they are needed.
+func (l *lane) goesOn() bool { return l.index == 0 || l.engine.waiting.Load() > LaneAloneMax }
+
+// round carries out one batch; false when nothing waits.
+func (l *lane) round(ctx context.Context, batch []*job) bool {
+	batch = l.collect(batch[:0])
+	defer l.release()
+	if len(batch) == 0 {
+		return false
+	}
+	began := time.Now()
+	l.failures = 0
+	l.carryOut(ctx, batch)
+	l.engine.telemetry.batch(l.index, len(batch), time.Since(began))
+	clear(batch) // no answered step is kept alive
+	return true
 }
 
 // carryOut decides and answers jobs, in halves when a transaction fails, so that
@@ -105,11 +129,11 @@ type brokenError struct {
 func (e *brokenError) Error() string { return fmt.Sprintf("broken invariant: %v", e.cause) }
 
 // decideAll decides the jobs one after the other on one working set. When a
-// rule panics the set is emptied, so that the store commits nothing of it.
+// rule panics the set is discarded, so that the store commits nothing of it.
 func (l *lane) decideAll(ws *WorkingSet, jobs []*job) (outcomes []Outcome, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			ws.discard()
+			ws.Discarded = true
 			outcomes, err = nil, &brokenError{cause, string(debug.Stack())}
 		}
 	}()
@@ -119,26 +143,6 @@ func (l *lane) decideAll(ws *WorkingSet, jobs []*job) (outcomes []Outcome, err e
 		outcomes[i] = decide(ws, j.request, tariff, &l.engine.config.Policy)
 	}
 	return outcomes, nil
-}
-
-// discard takes back every change, so that there is nothing to store.
-func (ws *WorkingSet) discard() {
-	for _, a := range ws.Accounts {
-		a.Dirty = false
-		for _, b := range a.Balances {
-			b.Dirty = false
-		}
-	}
-	for _, s := range ws.Sessions {
-		s.New, s.Dirty = false, false
-	}
-	for _, d := range ws.Debits {
-		d.Dirty = false
-	}
-	clear(ws.Accounts)
-	clear(ws.Sessions)
-	clear(ws.Debits)
-	ws.Journal, ws.NewOutcomes, ws.NewDebits, ws.Orphans = nil, nil, nil, nil
 }
 
 // answer gives every job its outcome, in order.

@@ -1,10 +1,11 @@
 package ocs
 
 import (
-	"container/list"
 	"context"
 	"hash/maphash"
 	"sync"
+
+	"gygate/ocs/recent"
 )
 
 // ResolveMax bounds the look-ups sent to the store at once.
@@ -21,19 +22,21 @@ type resolver struct {
 	queue  chan *job
 	seed   maphash.Seed
 
-	mu      sync.Mutex
-	closed  bool
-	pending map[SessionKey]int // jobs in the queue or being looked up
-	cache   *sessionCache
+	mu       sync.Mutex
+	closed   bool
+	pending  map[SessionKey]int // jobs in the queue or being looked up
+	sessions recent.Map[SessionKey, sessionEntry]
+	payers   recent.Map[Identity, AccountKey] // an identity never moves to another account
 }
 
 func newResolver(e *Engine) *resolver {
 	return &resolver{
-		engine:  e,
-		queue:   make(chan *job, e.config.QueueMax),
-		seed:    maphash.MakeSeed(),
-		pending: make(map[SessionKey]int),
-		cache:   newSessionCache(e.config.CacheMax),
+		engine:   e,
+		queue:    make(chan *job, e.config.QueueMax),
+		seed:     maphash.MakeSeed(),
+		pending:  make(map[SessionKey]int),
+		sessions: recent.New[SessionKey, sessionEntry](e.config.CacheMax),
+		payers:   recent.New[Identity, AccountKey](e.config.CacheMax),
 	}
 }
 
@@ -51,7 +54,7 @@ func (r *resolver) accept(j *job) bool {
 		return false
 	}
 	if r.pending[j.key.Session] == 0 && r.known(j) {
-		return r.engine.dispatch(j)
+		return r.pass(j)
 	}
 	select {
 	case r.queue <- j:
@@ -62,21 +65,47 @@ func (r *resolver) accept(j *job) bool {
 	}
 }
 
+// pass hands a job to its lane and remembers its session.
+func (r *resolver) pass(j *job) bool {
+	if !r.engine.dispatch(j) {
+		return false
+	}
+	r.remember(j)
+	return true
+}
+
 // known fills in the payer of a job whose session is remembered, with the same
-// identities if it names any; a job of the sweeper brings its payer along.
+// identities if it names any, or which may begin a session for identities that are
+// remembered; a job of the sweeper brings its payer along.
 func (r *resolver) known(j *job) bool {
 	if j.payer != (AccountKey{}) {
 		return true
 	}
-	if j.step.sessionless() {
-		return false
+	if !j.step.sessionless() {
+		if entry, ok := r.sessions.Get(j.key.Session); ok {
+			if len(j.step.Payer) > 0 && entry.payers != r.hash(j.step.Payer) {
+				return false
+			}
+			j.payer = entry.account
+			return true
+		}
 	}
-	entry, ok := r.cache.get(j.key.Session)
-	if !ok || (len(j.step.Payer) > 0 && entry.payers != r.hash(j.step.Payer)) {
-		return false
+	return (j.step.Type == Initial || j.step.Type == Event) && r.knownPayer(j)
+}
+
+// knownPayer fills in the account that all identities are remembered to name. That
+// the session is not there, under another account or refused before, the lane finds
+// out.
+func (r *resolver) knownPayer(j *job) bool {
+	for i, id := range j.step.Payer {
+		account, ok := r.payers.Get(id)
+		if !ok || (i > 0 && account != j.payer) {
+			j.payer = AccountKey{}
+			return false
+		}
+		j.payer = account
 	}
-	j.payer = entry.account
-	return true
+	return len(j.step.Payer) > 0
 }
 
 func (r *resolver) hash(ids []Identity) uint64 {
@@ -101,9 +130,8 @@ func (r *resolver) refuseQueued() {
 	for j := range r.queue {
 		r.engine.answerNow(j, Unavailable)
 	}
-	for _, l := range r.engine.lanes {
-		close(l.queue)
-		for j := range l.queue {
+	for _, s := range r.engine.shards {
+		for _, j := range s.drain(nil, cap(s.queue)) {
 			r.engine.answerNow(j, Unavailable)
 		}
 	}
@@ -158,11 +186,8 @@ func (r *resolver) lookUp(ctx context.Context, batch []*job) ([]Resolved, error)
 // that lets the session's next step pass by the queue.
 func (r *resolver) leave(j *job, refusal Refusal) {
 	r.mu.Lock()
-	if refusal == "" && !r.engine.dispatch(j) {
+	if refusal == "" && !r.pass(j) {
 		refusal = Busy
-	}
-	if refusal == "" {
-		r.remember(j)
 	}
 	if r.pending[j.key.Session]--; r.pending[j.key.Session] == 0 {
 		delete(r.pending, j.key.Session)
@@ -175,20 +200,25 @@ func (r *resolver) leave(j *job, refusal Refusal) {
 
 // remember keeps the account of a job's session, so that the next steps of the
 // session need no look-up; one that overtakes its CCR-I finds the same lane.
+// A session that ends makes room for those that go on.
 func (r *resolver) remember(j *job) {
 	if j.payer == (AccountKey{}) || j.step.sessionless() {
 		return
 	}
-	if _, ok := r.cache.get(j.key.Session); ok && len(j.step.Payer) == 0 {
+	if j.key.Type == Terminate || j.key.Type == Expire {
+		r.sessions.Drop(j.key.Session)
+		return
+	}
+	if _, ok := r.sessions.Get(j.key.Session); ok && len(j.step.Payer) == 0 {
 		return // the entry with the identities is worth more
 	}
-	r.cache.put(j.key.Session, sessionEntry{account: j.payer, payers: r.hash(j.step.Payer)})
+	r.sessions.Put(j.key.Session, sessionEntry{account: j.payer, payers: r.hash(j.step.Payer)})
 }
 
 // assign fills in the payer a look-up has found, or refuses.
 func (r *resolver) assign(j *job, found Resolved) Refusal {
 	session := found.BySession
-	if account := r.remembered(j); account != (AccountKey{}) {
+	if account := r.remembered(j, found.ByIdentities); account != (AccountKey{}) {
 		session = account // its CCR-I may be on the way, unknown to the store
 	}
 	payer, agree := onePayer(found.ByIdentities)
@@ -205,13 +235,20 @@ func (r *resolver) assign(j *job, found Resolved) Refusal {
 	return r.assignByIdentity(j, payer, agree, session)
 }
 
-func (r *resolver) remembered(j *job) AccountKey {
+// remembered is the account of a job's session, when that is remembered. What was
+// found of the job's identities is remembered, too.
+func (r *resolver) remembered(j *job, found []AccountKey) AccountKey {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, account := range found {
+		if account != (AccountKey{}) {
+			r.payers.Put(j.step.Payer[i], account)
+		}
+	}
 	if j.step.sessionless() {
 		return AccountKey{}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	entry, _ := r.cache.get(j.key.Session)
+	entry, _ := r.sessions.Get(j.key.Session)
 	return entry.account
 }
 
@@ -264,42 +301,4 @@ func usesAnything(items []Item) bool {
 type sessionEntry struct {
 	account AccountKey
 	payers  uint64 // hash of the identities that led to the account
-}
-
-// sessionCache remembers the most recently used sessions, up to a limit.
-type sessionCache struct {
-	limit   int
-	order   *list.List // front: used last; values are *cachedSession
-	entries map[SessionKey]*list.Element
-}
-
-type cachedSession struct {
-	key   SessionKey
-	entry sessionEntry
-}
-
-func newSessionCache(limit int) *sessionCache {
-	return &sessionCache{limit: limit, order: list.New(), entries: make(map[SessionKey]*list.Element)}
-}
-
-func (c *sessionCache) get(key SessionKey) (sessionEntry, bool) {
-	element := c.entries[key]
-	if element == nil {
-		return sessionEntry{}, false
-	}
-	c.order.MoveToFront(element)
-	return element.Value.(*cachedSession).entry, true
-}
-
-func (c *sessionCache) put(key SessionKey, entry sessionEntry) {
-	if element := c.entries[key]; element != nil {
-		element.Value.(*cachedSession).entry = entry
-		c.order.MoveToFront(element)
-		return
-	}
-	c.entries[key] = c.order.PushFront(&cachedSession{key, entry})
-	if len(c.entries) > c.limit {
-		oldest := c.order.Remove(c.order.Back()).(*cachedSession)
-		delete(c.entries, oldest.key)
-	}
 }

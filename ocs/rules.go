@@ -194,7 +194,7 @@ func (d *decision) dispatch() {
 		d.open()
 	case d.session == nil:
 		d.unknownSession()
-	case d.session.Account != d.payer:
+	case d.session.Account != d.payer && d.key.Type != Initial:
 		d.refuse(PayerChanged)
 	case d.key.Type == Initial || (!open && d.opens()):
 		d.refuse(SessionExists)

@@ -14,13 +14,14 @@ type Store interface {
 	// in the answer means not found.
 	Resolve(ctx context.Context, lookups []Lookup) ([]Resolved, error)
 
-	// Transact runs one transaction: it locks the accounts of want in key
-	// order, loads their balances and the named sessions and outcomes with a
-	// fresh snapshot, calls decide once under the lock, then stores every
-	// change decide left in the set and commits. Nothing of a failed
-	// transaction stays; one that the database undid for the sake of others is
-	// run again from the start, with a set of its own. An error that is
-	// ErrOutcomeUnknown means the commit may or may not have happened.
+	// Transact runs one transaction: it calls decide on the accounts of want with
+	// their balances, and the named sessions and outcomes, then stores every change
+	// decide left in the set and commits. It is as if the accounts had been locked
+	// in key order before they were loaded: when somebody has changed one of them
+	// after what decide was given, nothing is stored, and decide is called again on
+	// a set of its own; likewise when the database undid it for the sake of others.
+	// Nothing of a failed transaction stays. An error that is ErrOutcomeUnknown
+	// means the commit may or may not have happened.
 	Transact(ctx context.Context, lane int, want []Want, decide func(*WorkingSet)) error
 
 	// Expired lists up to limit open sessions that are to be ended: their deadline
@@ -77,8 +78,9 @@ type Want struct {
 }
 
 // WorkingSet is what a batch of steps sees and changes under the account
-// locks. Decide mutates it in place and marks rows Dirty or New. When a rule
-// breaks it empties the set: then there is nothing to store.
+// locks. Decide mutates it in place and marks rows Dirty or New: a store may keep
+// what it holds for the next batch, so what decide changes it marks, and what it
+// leaves half done it discards.
 type WorkingSet struct {
 	// Now is the database's clock, read after the locks were granted; it is
 	// the time for every deadline.
@@ -92,6 +94,10 @@ type WorkingSet struct {
 
 	// Timing is filled by the store, on the process's clock, for spans.
 	Timing Timing
+
+	// Discarded is set when a rule broke: nothing is stored, and what is in memory is
+	// worth nothing.
+	Discarded bool
 
 	// Written by decide.
 	Journal     []JournalRow

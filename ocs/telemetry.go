@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -25,6 +26,12 @@ type telemetry struct {
 	steps     metric.Int64Counter
 	money     metric.Int64Counter
 	queue     metric.Int64ObservableGauge
+
+	// The labels of what was counted before, so that counting makes none anew. There
+	// are as many as refusals and currencies exist.
+	stepLabels  sync.Map // stepClass → metric.MeasurementOption
+	moneyLabels sync.Map // moneyClass → metric.MeasurementOption
+	laneLabels  sync.Map // int → metric.MeasurementOption
 }
 
 func newTelemetry(log *slog.Logger) *telemetry {
@@ -50,10 +57,10 @@ func newTelemetry(log *slog.Logger) *telemetry {
 }
 
 // watch lets the queues be observed until the returned function is called.
-func (t *telemetry) watch(lanes []*lane) (stop func()) {
+func (t *telemetry) watch(shards []*shard) (stop func()) {
 	registration, err := t.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		for _, l := range lanes {
-			o.ObserveInt64(t.queue, int64(len(l.queue)), metric.WithAttributes(laneAttribute(l.index)))
+		for i, s := range shards {
+			o.ObserveInt64(t.queue, int64(len(s.queue)), metric.WithAttributes(laneAttribute(i)))
 		}
 		return nil
 	}, t.queue)
@@ -73,7 +80,9 @@ func laneAttribute(index int) attribute.KeyValue { return attribute.Int("lane", 
 func (t *telemetry) batch(lane, steps int, took time.Duration) {
 	ctx := context.Background()
 	t.batchSize.Record(ctx, int64(steps))
-	t.busy.Add(ctx, took.Microseconds(), metric.WithAttributes(laneAttribute(lane)))
+	t.busy.Add(ctx, took.Microseconds(), label(&t.laneLabels, lane, func() []attribute.KeyValue {
+		return []attribute.KeyValue{laneAttribute(lane)}
+	}))
 }
 
 func (t *telemetry) refused(s StepType, r Refusal) { t.countSteps(stepClass{s, r, false}, 1) }
@@ -134,18 +143,38 @@ func addMoney(moved []moneyMoved, o *Outcome) []moneyMoved {
 }
 
 func (t *telemetry) countSteps(c stepClass, n int64) {
-	t.steps.Add(context.Background(), n, metric.WithAttributes(
-		attribute.String("type", c.step.String()),
-		attribute.String("refusal", string(c.refusal)),
-		attribute.Bool("replayed", c.replayed)))
+	t.steps.Add(context.Background(), n, label(&t.stepLabels, c, func() []attribute.KeyValue {
+		return []attribute.KeyValue{
+			attribute.String("type", c.step.String()),
+			attribute.String("refusal", string(c.refusal)),
+			attribute.Bool("replayed", c.replayed),
+		}
+	}))
+}
+
+// moneyClass is what money is counted by.
+type moneyClass struct {
+	operation string
+	currency  Currency
 }
 
 func (t *telemetry) countMoney(operation string, c Currency, m Money) {
 	if m == 0 {
 		return
 	}
-	t.money.Add(context.Background(), int64(m), metric.WithAttributes(
-		attribute.String("operation", operation), attribute.String("currency", strconv.Itoa(int(c)))))
+	t.money.Add(context.Background(), int64(m), label(&t.moneyLabels, moneyClass{operation, c}, func() []attribute.KeyValue {
+		return []attribute.KeyValue{attribute.String("operation", operation), attribute.String("currency", strconv.Itoa(int(c)))}
+	}))
+}
+
+// label finds the labels of a class, made once.
+func label[K comparable](known *sync.Map, class K, make func() []attribute.KeyValue) metric.MeasurementOption {
+	if option, ok := known.Load(class); ok {
+		return option.(metric.MeasurementOption)
+	}
+	option := metric.WithAttributeSet(attribute.NewSet(make()...))
+	known.Store(class, option)
+	return option
 }
 
 // batchTrace is the trace of one transaction: a span of its own, and one span

@@ -15,7 +15,8 @@ import (
 var arrows = map[string][]string{
 	"sql":                    {},
 	"sql/localpg":            {},
-	"ocs":                    {},
+	"ocs":                    {"ocs/recent"},
+	"ocs/recent":             {},
 	"vpnlogic":               {},
 	"diameter":               {},
 	"diameter/peer":          {"diameter", "diameter/peer/fsm"},
@@ -23,7 +24,7 @@ var arrows = map[string][]string{
 	"diameter/gy":            {"diameter", "diameter/peer", "ocs", "vpnlogic"},
 	"diameter/gy/pgkeeper":   {"diameter/gy", "sql"},
 	"diameter/diametertest":  {"diameter"},
-	"ocs/pgstore":            {"ocs", "sql"},
+	"ocs/pgstore":            {"ocs", "ocs/recent", "sql"},
 	"ocs/ocstest":            {"ocs"},
 	"vpnlogic/pgdirectory":   {"vpnlogic", "sql"},
 	"vpnlogic/sipgw":         {"vpnlogic"},

@@ -91,7 +91,9 @@ func (m *Memory) Transact(_ context.Context, _ int, want []ocs.Want, decide func
 	}
 	ws := m.load(want)
 	decide(ws)
-	m.store(ws)
+	if !ws.Discarded {
+		m.store(ws)
+	}
 	m.batches = append(m.batches, len(want))
 	if m.After != nil {
 		return m.After(want)

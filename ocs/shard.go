@@ -1,0 +1,80 @@
+package ocs
+
+import "sync"
+
+// LaneAloneMax is up to how many waiting steps one lane carries out the steps of all
+// shards: a batch costs the database much the same whatever its size, so with few
+// steps about, two small batches side by side are slower than one.
+const LaneAloneMax = 64
+
+// shard is a fixed part of the buckets and the steps that wait for it. At any time
+// one lane at most carries out its steps, so that those of one session keep their
+// order.
+type shard struct {
+	queue chan *job
+	busy  sync.Mutex // held by the lane that carries out the steps
+}
+
+// drain adds what waits, up to limit jobs in all.
+func (s *shard) drain(batch []*job, limit int) []*job { return drain(s.queue, batch, limit) }
+
+// dispatch hands a resolved job to its shard; false when the queue is full. A shard
+// owns whole buckets, so that a batch stays with one part of the database.
+func (e *Engine) dispatch(j *job) bool {
+	bucket := int(j.payer.Bucket)
+	if j.payer == (AccountKey{}) {
+		bucket = int(j.key.Session[0])
+	}
+	owner := bucket % len(e.shards)
+	select {
+	case e.shards[owner].queue <- j:
+	default:
+		return false
+	}
+	e.lanes[0].wake()
+	if e.waiting.Add(1) > LaneAloneMax {
+		e.lanes[owner].wake()
+	}
+	return true
+}
+
+// collect gathers a batch for a lane and takes the shards that it comes from: the
+// lane's own, and for the first lane, as long as few steps wait, those of lanes that
+// are idle.
+func (l *lane) collect(batch []*job) []*job {
+	e := l.engine
+	l.taken = append(l.taken[:0], e.shards[l.index])
+	l.taken[0].busy.Lock()
+	alone := l.index == 0 && e.waiting.Load() <= LaneAloneMax
+	batch = l.taken[0].drain(batch, e.config.BatchMax)
+	for i, s := range e.shards {
+		switch {
+		case l.index != 0 || i == 0 || len(s.queue) == 0:
+		case !alone:
+			e.lanes[i].wake()
+		case s.busy.TryLock():
+			l.taken = append(l.taken, s)
+			batch = s.drain(batch, e.config.BatchMax)
+		}
+	}
+	e.waiting.Add(-int64(len(batch)))
+	return batch
+}
+
+// release gives the shards back. What a lane leaves in its own is the first one's.
+func (l *lane) release() {
+	for _, s := range l.taken {
+		s.busy.Unlock()
+	}
+	if l.index != 0 && len(l.taken[0].queue) > 0 {
+		l.engine.lanes[0].wake()
+	}
+}
+
+// wake has a lane look at what waits. It never blocks.
+func (l *lane) wake() {
+	select {
+	case l.woken <- struct{}{}:
+	default: // it will look anyway
+	}
+}
