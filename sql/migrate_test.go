@@ -126,8 +126,6 @@ func TestConstraints(t *testing.T) {
 		"frozen below zero":           "update balance set frozen = -1",
 		"balance without account":     "insert into balance (bucket, account, unit, amount) values (7, 2, 4, 0)",
 		"balance of no unit":          "insert into balance (bucket, account, unit, amount) values (7, 1, 0, 0)",
-		"freeze of nothing":           "insert into session_freeze values (7, gen_random_uuid(), 0, '', 1, 0)",
-		"freeze below zero":           "insert into session_freeze values (7, gen_random_uuid(), 0, '', 1, -5)",
 		"bucket 1024":                 "insert into account (bucket, id, currency) values (1024, 2, 978)",
 		"debt below zero":             "update account set debt = -1",
 		"threshold below zero":        "update account set threshold = -1",

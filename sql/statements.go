@@ -1,16 +1,13 @@
 package sql
 
-// The statements of the money path. Each works on a set: parallel arrays in, one
-// for each column, all rows of a batch at once. Row n of the set has element n of
-// each array; generate_subscripts counts the rows. (The usual unnest of several
-// arrays builds a temporary table for each of them, which costs a small batch more
-// than all its work.) The statements are written for nested loops over primary keys
-// (ocs/pgstore pins the plans), with the keys sorted by the caller, so that
-// concurrent transactions meet in the same order.
-//
-// The first round trip locks, then loads. These are separate statements on
-// purpose: under READ COMMITTED each sees what was committed before it began, so
-// the loads see what another transaction committed while the lock was awaited.
+// The statements of the money path, written for nested loops over primary keys
+// (ocs/pgstore pins the plans).
+
+// Loads. Under the accounts' locks each is a statement of its own: under READ
+// COMMITTED it then sees what was committed before it began, so what another
+// transaction committed while the lock was awaited. Without locks the versions are
+// read first, by the balances: what is read after them can only be newer, which a
+// store that names the versions finds out.
 const (
 	// LockAccounts locks accounts ($1 buckets, $2 ids) in key order and reads
 	// them. No step changes a key, so the lock leaves foreign-key checks alone.
@@ -31,26 +28,24 @@ order by a.bucket, a.id`
 	// the locks were granted.
 	Clock = `select clock_timestamp()`
 
-	// LoadBalances reads the balances of accounts ($1 buckets, $2 ids).
-	LoadBalances = `
-select b.bucket, b.account, b.id, b.unit, b.amount, b.frozen, b.services, b.targets, b.priority, b.valid_from, b.valid_until
+	// LockBalances locks the balances of accounts ($1 buckets, $2 ids) in key order
+	// and reads them.
+	LockBalances = ReadBalances + `
+for no key update of b`
+
+	// ReadBalances reads the same without the lock.
+	ReadBalances = `
+select b.bucket, b.account, b.id, b.unit, b.amount, b.frozen, b.services, b.targets, b.priority, b.valid_from, b.valid_until, b.version
 from generate_subscripts($1::smallint[], 1) n
 join balance b on b.bucket = ($1::smallint[])[n] and b.account = ($2::bigint[])[n]
-order by b.bucket, b.account, b.priority, b.id`
+order by b.bucket, b.account, b.id`
 
-	// LoadSessions reads sessions ($1 buckets, $2 keys, $3 sub-sessions).
+	// LoadSessions reads sessions ($1 keys, $2 sub-sessions), whosever they are.
 	LoadSessions = `
 select s.key, s.sub, s.bucket, s.account, s.session_id, s.service, s.client_host, s.client_realm, s.client_relay, s.client_state,
        s.opened_at, s.deadline, s.closed_at, s.late_until, s.targets, s.outcomes, s.served_top, s.served_bits
-from generate_subscripts($1::smallint[], 1) n
-join session s on s.bucket = ($1::smallint[])[n] and s.key = ($2::uuid[])[n] and s.sub = ($3::bigint[])[n]`
-
-	// LoadFreezes reads the freezes of sessions ($1 buckets, $2 keys, $3 sub-sessions).
-	LoadFreezes = `
-select f.session, f.sub, f.target, f.balance, f.amount
-from generate_subscripts($1::smallint[], 1) n
-join session_freeze f on f.bucket = ($1::smallint[])[n] and f.session = ($2::uuid[])[n] and f.sub = ($3::bigint[])[n]
-order by f.session, f.sub, f.target, f.balance`
+from generate_subscripts($1::uuid[], 1) n
+join session s on s.key = ($1::uuid[])[n] and s.sub = ($2::bigint[])[n]`
 
 	// LoadOutcomes reads outcomes without a session ($1 buckets, $2 session keys,
 	// $3 sub-sessions, $4 types, $5 numbers).
@@ -67,91 +62,137 @@ from generate_subscripts($1::smallint[], 1) n
 join event_debit d on d.bucket = ($1::smallint[])[n] and d.token = ($2::bytea[])[n]`
 )
 
-// The second round trip stores what was decided and commits.
+// The stores. Each works on a set: parallel arrays in, one for each column, all rows
+// of a batch at once, sorted by key by the caller, so that concurrent transactions
+// meet in the same order. Several unnest in one select list advance together; in the
+// from list, each would fill a temporary table.
+//
+// What a store was decided on is named by versions, and a difference fails the
+// whole transaction by an error that nothing else raises: a null where none may be,
+// a duplicate key, a division by zero.
 const (
 	// UpdateAccounts: the debt is all that a step changes of the account row.
 	UpdateAccounts = `
-update account a set debt = ($3::bigint[])[n]
-from generate_subscripts($1::smallint[], 1) n
-where a.bucket = ($1::smallint[])[n] and a.id = ($2::bigint[])[n]`
+update account a set debt = v.debt
+from (select unnest($1::smallint[]) bucket, unnest($2::bigint[]) id, unnest($3::bigint[]) debt) v
+where a.bucket = v.bucket and a.id = v.id`
 
+	// UpdateBalances raises the version of each, when it is the one named.
 	UpdateBalances = `
-update balance b set amount = ($4::bigint[])[n], frozen = ($5::bigint[])[n]
-from generate_subscripts($1::smallint[], 1) n
-where b.bucket = ($1::smallint[])[n] and b.account = ($2::bigint[])[n] and b.id = ($3::bigint[])[n]`
+update balance b set amount = v.amount, frozen = v.frozen, version = case when b.version = v.version then v.version + 1 end
+from (select unnest($1::smallint[]) bucket, unnest($2::bigint[]) account, unnest($3::bigint[]) id,
+             unnest($4::bigint[]) amount, unnest($5::bigint[]) frozen, unnest($6::bigint[]) version) v
+where b.bucket = v.bucket and b.account = v.account and b.id = v.id`
 
-	// InsertSessions: a new session is due at the minute of its deadline ($12).
+	// RaiseVersions locks the balances of an account ($1 bucket, $2 id) for somebody
+	// who changes something under it beside the engine.
+	RaiseVersions = `update balance set version = version + 1 where bucket = $1 and account = $2`
+
+	// CheckVersions fails unless these balances have the named versions: an answer
+	// that changes nothing was decided on them.
+	CheckVersions = `
+select 1 / case when b.version = v.version then 1 else 0 end
+from (select unnest($1::smallint[]) bucket, unnest($2::bigint[]) account, unnest($3::bigint[]) id, unnest($4::bigint[]) version) v
+left join balance b on b.bucket = v.bucket and b.account = v.account and b.id = v.id`
+
+	// CheckAbsent fails when one of these sessions, or the outcome of the request
+	// that would have begun it, is there.
+	CheckAbsent = `
+select 1 / case when ` + sessionThere + ` then 0 else 1 end
+from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::bigint[]) sub, unnest($4::smallint[]) type, unnest($5::bigint[]) number) v`
+
+	// InsertSessions: a new session is due at the minute of its deadline. $19 and
+	// $20 are type and number of the request that began it. When the session is
+	// there already, under whatever account, or the request was refused before, the
+	// account is null, which fails.
 	InsertSessions = `
 insert into session (bucket, key, sub, account, session_id, service,
        client_host, client_realm, client_relay, client_state, opened_at, deadline, due,
        closed_at, late_until, targets, outcomes, served_top, served_bits)
-select ($1::smallint[])[n], ($2::uuid[])[n], ($3::bigint[])[n], ($4::bigint[])[n], ($5::text[])[n], ($6::text[])[n],
-       ($7::text[])[n], ($8::text[])[n], ($9::text[])[n], ($10::bigint[])[n],
-       ($11::timestamptz[])[n], ($12::timestamptz[])[n], date_trunc('minute', ($12::timestamptz[])[n]),
-       ($13::timestamptz[])[n], ($14::timestamptz[])[n], ($15::bytea[])[n], ($16::bytea[])[n], ($17::bigint[])[n], ($18::bigint[])[n]
-from generate_subscripts($1::smallint[], 1) n`
+select v.bucket, v.key, v.sub, case when not (` + sessionThere + `) then v.account end, v.session_id, v.service,
+       v.client_host, v.client_realm, v.client_relay, v.client_state, v.opened_at, v.deadline, date_trunc('minute', v.deadline),
+       v.closed_at, v.late_until, v.targets, v.outcomes, v.served_top, v.served_bits
+from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::bigint[]) sub, unnest($4::bigint[]) account,
+             unnest($5::text[]) session_id, unnest($6::text[]) service,
+             unnest($7::text[]) client_host, unnest($8::text[]) client_realm, unnest($9::text[]) client_relay, unnest($10::bigint[]) client_state,
+             unnest($11::timestamptz[]) opened_at, unnest($12::timestamptz[]) deadline,
+             unnest($13::timestamptz[]) closed_at, unnest($14::timestamptz[]) late_until, unnest($15::bytea[]) targets, unnest($16::bytea[]) outcomes,
+             unnest($17::bigint[]) served_top, unnest($18::bigint[]) served_bits, unnest($19::smallint[]) type, unnest($20::bigint[]) number) v`
+
+	// The limits keep the planner from hashing the whole of both tables, which is
+	// what it makes of an exists.
+	sessionThere = `coalesce(
+       (select true from session s where s.key = v.key and s.sub = v.sub limit 1),
+       (select true from outcome o where o.bucket = v.bucket and o.session = v.key and o.sub = v.sub and o.type = v.type and o.number = v.number limit 1),
+       false)`
 
 	// UpdateSessions moves due, which is indexed, only when less than half of the
 	// supervision time is left before it, or when it would be after the deadline
-	// ($8; $15 is the transaction's clock): most updates then stay in their page.
+	// ($11 is the transaction's clock): most updates then stay in their page.
 	UpdateSessions = `
-update session s set client_host = ($4::text[])[n], client_realm = ($5::text[])[n], client_relay = ($6::text[])[n], client_state = ($7::bigint[])[n],
-       deadline = ($8::timestamptz[])[n],
-       due = case when s.due <= ($8::timestamptz[])[n] and s.due > $15::timestamptz + (($8::timestamptz[])[n] - $15::timestamptz) / 2
-             then s.due else date_trunc('minute', ($8::timestamptz[])[n]) end,
-       closed_at = ($9::timestamptz[])[n], late_until = ($10::timestamptz[])[n], targets = ($11::bytea[])[n], outcomes = ($12::bytea[])[n],
-       served_top = ($13::bigint[])[n], served_bits = ($14::bigint[])[n]
-from generate_subscripts($1::smallint[], 1) n
-where s.bucket = ($1::smallint[])[n] and s.key = ($2::uuid[])[n] and s.sub = ($3::bigint[])[n]`
+update session s set deadline = v.deadline,
+       due = case when s.due <= v.deadline and s.due > $11::timestamptz + (v.deadline - $11::timestamptz) / 2
+             then s.due else date_trunc('minute', v.deadline) end,
+       closed_at = v.closed_at, late_until = v.late_until, targets = v.targets, outcomes = v.outcomes,
+       served_top = v.served_top, served_bits = v.served_bits
+from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::bigint[]) sub, unnest($4::timestamptz[]) deadline,
+             unnest($5::timestamptz[]) closed_at, unnest($6::timestamptz[]) late_until, unnest($7::bytea[]) targets, unnest($8::bytea[]) outcomes,
+             unnest($9::bigint[]) served_top, unnest($10::bigint[]) served_bits) v
+where s.key = v.key and s.sub = v.sub and s.bucket = v.bucket`
 
-	InsertFreezes = `
-insert into session_freeze (bucket, session, sub, target, balance, amount)
-select ($1::smallint[])[n], ($2::uuid[])[n], ($3::bigint[])[n], ($4::text[])[n], ($5::bigint[])[n], ($6::bigint[])[n]
-from generate_subscripts($1::smallint[], 1) n`
-
-	UpdateFreezes = `
-update session_freeze f set amount = ($6::bigint[])[n]
-from generate_subscripts($1::smallint[], 1) n
-where f.bucket = ($1::smallint[])[n] and f.session = ($2::uuid[])[n] and f.sub = ($3::bigint[])[n]
-  and f.target = ($4::text[])[n] and f.balance = ($5::bigint[])[n]`
-
-	DeleteFreezes = `
-delete from session_freeze f
-using generate_subscripts($1::smallint[], 1) n
-where f.bucket = ($1::smallint[])[n] and f.session = ($2::uuid[])[n] and f.sub = ($3::bigint[])[n]
-  and f.target = ($4::text[])[n] and f.balance = ($5::bigint[])[n]`
+	// UpdateClients stores where sessions' clients are now, when that has changed.
+	UpdateClients = `
+update session s set client_host = v.host, client_realm = v.realm, client_relay = v.relay, client_state = v.state
+from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::bigint[]) sub,
+             unnest($4::text[]) host, unnest($5::text[]) realm, unnest($6::text[]) relay, unnest($7::bigint[]) state) v
+where s.key = v.key and s.sub = v.sub and s.bucket = v.bucket`
 
 	// InsertOutcomes: $8 is the transaction's clock.
 	InsertOutcomes = `
 insert into outcome (bucket, session, sub, type, number, account, outcome, at)
-select ($1::smallint[])[n], ($2::uuid[])[n], ($3::bigint[])[n], ($4::smallint[])[n], ($5::bigint[])[n], ($6::bigint[])[n], ($7::bytea[])[n], $8
-from generate_subscripts($1::smallint[], 1) n`
+select unnest($1::smallint[]), unnest($2::uuid[]), unnest($3::bigint[]), unnest($4::smallint[]), unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bytea[]), $8`
 
-	// InsertDebit stores one debit: PostgreSQL has no arrays of arrays of
-	// different lengths for their parts, and debits are rarer than steps.
-	InsertDebit = `
-insert into event_debit (bucket, token, account, at, balances, amounts, cost, reversed, unit, quantity)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+	// InsertDebits: the parts of a debit come as text, because PostgreSQL has no
+	// arrays of arrays of different lengths. $10 is the transaction's clock.
+	InsertDebits = `
+insert into event_debit (bucket, token, account, balances, amounts, cost, reversed, unit, quantity, at)
+select unnest($1::smallint[]), unnest($2::bytea[]), unnest($3::bigint[]), unnest($4::text[])::bigint[], unnest($5::text[])::bigint[],
+       unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::smallint[]), unnest($9::bigint[]), $10::timestamptz`
 
 	UpdateDebits = `
-update event_debit d set reversed = ($3::bigint[])[n]
-from generate_subscripts($1::smallint[], 1) n
-where d.bucket = ($1::smallint[])[n] and d.token = ($2::bytea[])[n]`
+update event_debit d set reversed = v.reversed
+from (select unnest($1::smallint[]) bucket, unnest($2::bytea[]) token, unnest($3::bigint[]) reversed) v
+where d.bucket = v.bucket and d.token = v.token`
 
-	InsertJournal = `
-insert into journal (bucket, account, at, balance, kind, session, session_id, sub,
+	// InsertCredits writes journal rows with all their columns.
+	InsertCredits = `
+insert into journal (` + journalColumns + `)
+select unnest($1::smallint[]), unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::uuid[]), unnest($7::text[]), unnest($8::bigint[]),
+       unnest($9::smallint[]), unnest($10::bigint[]), unnest($11::text[]), unnest($12::bigint[]), unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::bigint[]), unnest($16::bigint[]),
+       unnest($17::bigint[]), unnest($18::bigint[]), unnest($19::bigint[]), unnest($20::bigint[]), unnest($21::bytea[]), unnest($22::text[]), unnest($23::text[])`
+
+	// InsertCredit writes one such row.
+	InsertCredit = `
+insert into journal (` + journalColumns + `)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`
+
+	journalColumns = `bucket, account, at, balance, kind, session, session_id, sub,
        type, number, target, rating_group, used, debited, refunded, reserved,
-       credited, overrun, amount_after, frozen_after, reversal_of, credit_key, credit_source)
-select ($1::smallint[])[n], ($2::bigint[])[n], ($3::timestamptz[])[n], ($4::bigint[])[n], ($5::text[])[n], ($6::uuid[])[n], ($7::text[])[n], ($8::bigint[])[n],
-       ($9::smallint[])[n], ($10::bigint[])[n], ($11::text[])[n], ($12::bigint[])[n], ($13::bigint[])[n], ($14::bigint[])[n], ($15::bigint[])[n], ($16::bigint[])[n],
-       ($17::bigint[])[n], ($18::bigint[])[n], ($19::bigint[])[n], ($20::bigint[])[n], ($21::bytea[])[n], ($22::text[])[n], ($23::text[])[n]
-from generate_subscripts($1::smallint[], 1) n`
+       credited, overrun, amount_after, frozen_after, reversal_of, credit_key, credit_source`
+
+	// InsertMoves writes rows that credit nothing, all of one
+	// instant ($19): nearly all that charging writes.
+	InsertMoves = `
+insert into journal (bucket, account, balance, kind, session, session_id, sub, type, number, target, rating_group,
+       used, debited, refunded, reserved, overrun, amount_after, frozen_after, at, credited)
+select unnest($1::smallint[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::uuid[]), unnest($6::text[]), unnest($7::bigint[]), unnest($8::smallint[]),
+       unnest($9::bigint[]), unnest($10::text[]), unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::bigint[]),
+       unnest($16::bigint[]), unnest($17::bigint[]), unnest($18::bigint[]), $19::timestamptz, 0`
 
 	// InsertOrphans: the repeat of an orphaned report is not a second one.
 	InsertOrphans = `
 insert into orphan_usage (session, sub, type, number, session_id, used, at, mismatch)
-select ($1::uuid[])[n], ($2::bigint[])[n], ($3::smallint[])[n], ($4::bigint[])[n], ($5::text[])[n], ($6::jsonb[])[n], ($7::timestamptz[])[n], ($8::boolean[])[n]
-from generate_subscripts($1::uuid[], 1) n
+select unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::smallint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::jsonb[]), unnest($7::timestamptz[]), unnest($8::boolean[])
 on conflict do nothing`
 )
 

@@ -257,19 +257,21 @@ func (i *AccountInfo) addBalance(b *ocs.Balance, now time.Time) {
 // readAccount reads account and balances by the statements of the money path,
 // but takes no lock.
 func readAccount(ctx context.Context, tx pgx.Tx, key ocs.AccountKey) (account *ocs.Account, now time.Time, err error) {
-	set := &loadedSet{WorkingSet: &ocs.WorkingSet{Accounts: make(map[ocs.AccountKey]*ocs.Account)}}
+	l := newLoader()
+	l.accountKeys = []ocs.AccountKey{key}
 	batch := &pgx.Batch{}
-	batch.Queue(sql.ReadAccounts, []int16{key.Bucket}, []int64{key.ID}).Query(set.scanAccounts)
-	batch.Queue(sql.Clock).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
-	batch.Queue(sql.LoadBalances, []int16{key.Bucket}, []int64{key.ID}).Query(set.scanBalances)
+	buckets, ids := l.accountColumns()
+	batch.Queue(sql.ReadAccounts, buckets, ids).Query(l.scanAccounts)
+	batch.Queue(sql.ReadBalances, buckets, ids).Query(l.scanBalances)
+	l.queueClock(batch)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, now, err
 	}
-	account = set.Accounts[key]
-	if account == nil {
-		return nil, now, ErrNoAccount
+	l.complete()
+	if l.accounts[key] == nil {
+		return nil, l.clock, ErrNoAccount
 	}
-	return account, now, nil
+	return l.accounts[key].Account, l.clock, nil
 }
 
 func readIdentities(ctx context.Context, tx pgx.Tx, key ocs.AccountKey) ([]string, error) {

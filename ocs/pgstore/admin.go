@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gygate/ocs"
+	"gygate/sql"
 )
 
 // What a caller of Admin may act upon.
@@ -116,8 +117,9 @@ func (a *Admin) change(ctx context.Context, identity string, do func(tx pgx.Tx, 
 	})
 }
 
-// lockAccount takes the account's lock and reads the clock, in statements of their
-// own, so that what follows sees all that was committed before the lock.
+// lockAccount takes the locks of the account and its balances, whose versions it
+// raises, so that no lane relies on what it knows of them, and reads the clock; in
+// statements of their own, so that what follows sees all that was committed before.
 func lockAccount(ctx context.Context, tx pgx.Tx, key ocs.AccountKey) (now time.Time, err error) {
 	if _, err := tx.Exec(ctx, "select set_config('lock_timeout', $1, true)", milliseconds(adminLockTimeout)); err != nil {
 		return now, err
@@ -129,7 +131,10 @@ func lockAccount(ctx context.Context, tx pgx.Tx, key ocs.AccountKey) (now time.T
 	if tag.RowsAffected() == 0 {
 		return now, ErrNoAccount
 	}
-	err = tx.QueryRow(ctx, "select clock_timestamp()").Scan(&now)
+	if _, err := tx.Exec(ctx, sql.RaiseVersions, key.Bucket, key.ID); err != nil {
+		return now, fmt.Errorf("lock the balances: %w", err)
+	}
+	err = tx.QueryRow(ctx, sql.Clock).Scan(&now)
 	return now, err
 }
 

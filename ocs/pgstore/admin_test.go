@@ -260,6 +260,7 @@ func TestWritersTakeTheAccountLock(t *testing.T) {
 		"CloseSession": func() error { return l.admin.CloseSession(t.Context(), "s") },
 	} {
 		done := make(chan error, 1)
+		l.lanes[0].trust.locked = 1
 		transact(t, l.Store, w, func(*ocs.WorkingSet) {
 			go func() { done <- write() }()
 			l.awaitLockWait(t)

@@ -1,8 +1,12 @@
 package pgstore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -56,6 +60,7 @@ func benchmarkSteps(b *testing.B, dsn string, flight, lanes, accounts int) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var callers sync.WaitGroup
+	used := cpuUsed(b, dsn)
 	b.ResetTimer()
 	for caller := range flight {
 		callers.Go(func() {
@@ -74,7 +79,45 @@ func benchmarkSteps(b *testing.B, dsn string, flight, lanes, accounts int) {
 		})
 	}
 	callers.Wait()
+	b.StopTimer()
+	now := cpuUsed(b, dsn)
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "steps/s")
+	b.ReportMetric(float64((now.database-used.database).Microseconds())/float64(b.N), "pg-µs/step")
+	b.ReportMetric(float64((now.own-used.own).Microseconds())/float64(b.N), "go-µs/step")
+	b.ReportMetric(float64(now.wal-used.wal)/float64(b.N), "wal-B/step")
+}
+
+// usage is processor time, and octets of write-ahead log, so far.
+type usage struct {
+	database, own time.Duration
+	wal           int64
+}
+
+// cpuUsed reads what the database's processes and this one have used.
+func cpuUsed(b *testing.B, dsn string) (u usage) {
+	b.Helper()
+	var pids []int
+	pool := newPool(b, dsn)
+	err := pool.QueryRow(b.Context(), "select array_agg(pid), pg_current_wal_lsn() - '0/0' from pg_stat_activity").Scan(&pids, &u.wal)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const tick = 10 * time.Millisecond // of /proc, on Linux
+	ticks := func(pid int) time.Duration {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0 // ended meanwhile
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		user, _ := strconv.Atoi(fields[11])
+		system, _ := strconv.Atoi(fields[12])
+		return time.Duration(user+system) * tick
+	}
+	for _, pid := range pids {
+		u.database += ticks(pid)
+	}
+	u.own = ticks(os.Getpid())
+	return u
 }
 
 func benchmarkStep(b *testing.B, node *ocstest.Driver, id string, payer []ocs.Identity, kind ocs.StepType, number uint32) bool {

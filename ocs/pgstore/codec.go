@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gygate/ocs"
@@ -19,7 +20,11 @@ import (
 //
 //	1  the first
 //	2  targets: final, pool, interim, earlier; items: final action and pool share
-const codecFormat = 2
+//	3  targets: the freezes, in a form that SQL can read, before a column of format 2
+const (
+	codecFormat   = 2
+	freezesFormat = 3
+)
 
 // decodeMax bounds the counts in a column: a session has at most ocs.TargetsMax
 // targets, a step at most ocs.ItemsMax items.
@@ -27,8 +32,11 @@ const decodeMax = 1024
 
 var errCodec = errors.New("broken session state")
 
-func encodeTargets(targets []*ocs.TargetState) []byte {
-	e := encoder{codecFormat}
+// appendTargets writes the freezes of all targets, then the targets (the freezes'
+// form is that of migration 0006, which has a function to read them).
+func appendTargets(b []byte, targets []*ocs.TargetState) []byte {
+	e := encoder(appendFreezes(b, targets))
+	e = append(e, codecFormat)
 	e.count(len(targets))
 	for _, t := range targets {
 		e.text(string(t.Target))
@@ -52,10 +60,31 @@ func encodeTargets(targets []*ocs.TargetState) []byte {
 	return e
 }
 
+func appendFreezes(b []byte, targets []*ocs.TargetState) []byte {
+	b = append(b, freezesFormat, 0, 0)
+	count := len(b) - 2
+	n := 0
+	for _, t := range targets {
+		for _, f := range t.Freezes {
+			n++
+			b = binary.BigEndian.AppendUint16(b, uint16(len(t.Target)))
+			b = append(b, t.Target...)
+			b = binary.BigEndian.AppendUint64(b, uint64(f.Balance))
+			b = binary.BigEndian.AppendUint64(b, uint64(f.Amount))
+		}
+	}
+	binary.BigEndian.PutUint16(b[count:], uint16(n))
+	return b
+}
+
 func decodeTargets(b []byte) ([]*ocs.TargetState, error) {
+	freezes, b, err := decodeFreezes(b)
+	if err != nil {
+		return nil, err
+	}
 	d := newDecoder(b)
 	n := d.count()
-	if n == 0 {
+	if n == 0 && len(freezes) == 0 {
 		return nil, d.end("targets")
 	}
 	states := make([]ocs.TargetState, n)
@@ -84,11 +113,53 @@ func decodeTargets(b []byte) ([]*ocs.TargetState, error) {
 		t.Interim = d.signed()
 		t.Earlier = ocs.Money(d.signed())
 	}
-	return targets, d.end("targets")
+	if err := d.end("targets"); err != nil {
+		return nil, err
+	}
+	return targets, attach(freezes, targets)
 }
 
-func encodeOutcomes(outcomes []ocs.StoredOutcome) []byte {
-	e := encoder{codecFormat}
+// targetFreeze is a freeze with the target it is for.
+type targetFreeze struct {
+	target ocs.Target
+	freeze ocs.Freeze
+}
+
+// decodeFreezes reads the freezes before a column of targets; an older column has
+// none.
+func decodeFreezes(b []byte) (freezes []targetFreeze, rest []byte, err error) {
+	if len(b) == 0 || b[0] != freezesFormat {
+		return nil, b, nil
+	}
+	d := &decoder{rest: b[1:], format: freezesFormat}
+	for range d.uint16() {
+		if d.broken {
+			break
+		}
+		f := targetFreeze{target: ocs.Target(d.take(d.uint16()))}
+		f.freeze = ocs.Freeze{Balance: d.int64(), Amount: d.int64()}
+		freezes = append(freezes, f)
+	}
+	if d.broken {
+		return nil, nil, fmt.Errorf("%w: freezes do not decode", errCodec)
+	}
+	return freezes, d.rest, nil
+}
+
+// attach gives the targets their freezes. One of no target could never be ended.
+func attach(freezes []targetFreeze, targets []*ocs.TargetState) error {
+	for _, f := range freezes {
+		i := slices.IndexFunc(targets, func(t *ocs.TargetState) bool { return t.Target == f.target })
+		if i < 0 {
+			return fmt.Errorf("%d frozen for target %q, which the session does not know: %w", f.freeze.Amount, f.target, errInvariant)
+		}
+		targets[i].Freezes = append(targets[i].Freezes, f.freeze)
+	}
+	return nil
+}
+
+func appendOutcomes(b []byte, outcomes []ocs.StoredOutcome) []byte {
+	e := encoder(append(b, codecFormat))
 	e.count(len(outcomes))
 	for i := range outcomes {
 		e.stored(&outcomes[i])
@@ -267,6 +338,22 @@ func advance[T int64 | uint64](d *decoder, v T, n int) T {
 	}
 	d.rest = d.rest[n:]
 	return v
+}
+
+func (d *decoder) uint16() int {
+	b := d.take(2)
+	if b == nil {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(b))
+}
+
+func (d *decoder) int64() int64 {
+	b := d.take(8)
+	if b == nil {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(b))
 }
 
 func (d *decoder) count() int {

@@ -29,7 +29,7 @@ func TestRefusedStatementStoresNothing(t *testing.T) {
 	if err == nil || errors.Is(err, ocs.ErrOutcomeUnknown) {
 		t.Fatalf("got %v, want an error after which nothing is stored", err)
 	}
-	if n := l.count(t, "session") + l.count(t, "session_freeze"); n != 0 {
+	if n := l.count(t, "session") + l.count(t, "session_freezes"); n != 0 {
 		t.Errorf("%d rows stored", n)
 	}
 	transact(t, l.Store, w, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
@@ -58,30 +58,35 @@ func TestPanicOfDecideStoresNothing(t *testing.T) {
 	})
 }
 
-// The backend dies after everything is decided, before anything of it is sent:
-// nothing is stored, and the lane connects anew. (Whether the error also says so
-// depends on when the system notices; both are right.)
+// The backend dies after everything is decided, before anything of it is sent. Under
+// locks nothing is stored, and the lane connects anew for the next batch; on what is
+// known, nothing was begun either, and the same batch is tried again at once.
 func TestBackendDiesBeforeCommit(t *testing.T) {
-	var l *ledger
-	var armed atomic.Bool
-	l = newLedger(t, func(o *Options) {
-		o.Hook = func(point string) {
-			if point == BeforeCommit && armed.CompareAndSwap(true, false) {
-				l.exec(t, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and state = 'idle in transaction'")
+	for _, locked := range []int{1, 0} {
+		var l *ledger
+		var armed atomic.Bool
+		l = newLedger(t, func(o *Options) {
+			o.Hook = func(point string) {
+				if point == BeforeCommit && armed.CompareAndSwap(true, false) {
+					l.exec(t, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and application_name = 'gygate'")
+				}
 			}
+		})
+		a := sampleAccount(t, l)
+		w := want(a, "s", ocs.Initial, 0)
+		armed.Store(true)
+		l.lanes[0].trust.locked = locked
+		err := l.Transact(t.Context(), 0, []ocs.Want{w}, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
+		if stored := l.count(t, "session"); (err == nil) != (stored == 1) || stored != 1-locked {
+			t.Errorf("locked %d: %d sessions stored, and the lane said %v", locked, stored, err)
 		}
-	})
-	a := sampleAccount(t, l)
-	w := want(a, "s", ocs.Initial, 0)
-	armed.Store(true)
-	if err := l.Transact(t.Context(), 0, []ocs.Want{w}, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) }); err == nil {
-		t.Error("no error although the backend is dead")
+		transact(t, l.Store, want(a, "s", ocs.Update, 1), func(set *ocs.WorkingSet) {
+			if found := len(set.Sessions); found != 1-locked {
+				t.Errorf("locked %d: %d sessions found", locked, found)
+			}
+		})
+		l.audit(t)
 	}
-	if n := l.count(t, "session"); n != 0 {
-		t.Errorf("%d sessions stored", n)
-	}
-	transact(t, l.Store, w, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
-	l.audit(t)
 }
 
 // A connection that died between two transactions is made anew unnoticed.

@@ -14,7 +14,6 @@ import (
 
 	"gygate/ocs"
 	"gygate/ocs/ocstest"
-	"gygate/sql"
 	"gygate/sql/sqltest"
 )
 
@@ -130,36 +129,38 @@ func (l *ledger) closeAccount(t testing.TB, key ocs.AccountKey) {
 // Books implements ocstest.Seeder: everything, in one snapshot.
 func (l *ledger) Books(t testing.TB) (b ocstest.Books) {
 	t.Helper()
+	l.checkKnown(t)
 	err := pgx.BeginTxFunc(t.Context(), l.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
-		set := &loadedSet{WorkingSet: &ocs.WorkingSet{Accounts: make(map[ocs.AccountKey]*ocs.Account), Sessions: make(map[ocs.SessionRef]*ocs.Session)}, freezes: make(map[freezeKey]int64)}
-		var buckets, sessionBuckets []int16
-		var ids, subs []int64
-		var keys [][16]byte
-		err := tx.QueryRow(t.Context(), "select array_agg(bucket), array_agg(id) from account").Scan(&buckets, &ids)
-		if err != nil {
+		l := newLoader()
+		all := &pgx.Batch{}
+		all.Queue("select bucket, id from account").Query(func(rows pgx.Rows) (err error) {
+			l.accountKeys, err = pgx.CollectRows(rows, pgx.RowToStructByPos[ocs.AccountKey])
 			return err
-		}
-		err = tx.QueryRow(t.Context(), "select array_agg(bucket), array_agg(key), array_agg(sub) from session").Scan(&sessionBuckets, &keys, &subs)
-		if err != nil {
+		})
+		all.Queue("select key, sub from session").Query(func(rows pgx.Rows) (err error) {
+			l.sessionKeys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ref ocs.SessionRef, err error) {
+				var sub int64
+				err = row.Scan((*[16]byte)(&ref.Key), &sub)
+				ref.Sub = uint64(sub)
+				return ref, err
+			})
 			return err
-		}
-		batch := &pgx.Batch{}
-		batch.Queue(sql.ReadAccounts, buckets, ids).Query(set.scanAccounts)
-		batch.Queue(sql.LoadBalances, buckets, ids).Query(set.scanBalances)
-		batch.Queue(sql.LoadSessions, sessionBuckets, keys, subs).Query(set.scanSessions)
-		batch.Queue(sql.LoadFreezes, sessionBuckets, keys, subs).Query(set.scanFreezes)
-		batch.Queue(journalSelect + " order by j.at, j.id").Query(func(rows pgx.Rows) (err error) {
+		})
+		all.Queue(journalSelect + " order by j.at, j.id").Query(func(rows pgx.Rows) (err error) {
 			b.Journal, err = pgx.CollectRows(rows, scanJournalRow)
 			return err
 		})
-		if err := tx.SendBatch(t.Context(), batch).Close(); err != nil {
+		if err := tx.SendBatch(t.Context(), all).Close(); err != nil {
 			return err
 		}
-		for _, a := range set.Accounts {
-			b.Accounts = append(b.Accounts, *a)
+		if err := l.read(t.Context(), tx.Conn()); err != nil {
+			return err
 		}
-		for _, s := range set.Sessions {
-			b.Sessions = append(b.Sessions, *s)
+		for _, a := range l.accounts {
+			b.Accounts = append(b.Accounts, *a.Account)
+		}
+		for _, s := range l.sessions {
+			b.Sessions = append(b.Sessions, *s.Session)
 		}
 		return nil
 	})

@@ -32,6 +32,9 @@ const (
 	stateAdminShutdown     = "57P01" // likewise, when the server is told to stop
 	stateSerialization     = "40001" // undone because of a concurrent transaction
 	stateDeadlock          = "40P01" // undone to end a circle of waits
+	stateNotNull           = "23502" // a version, or the account of a session that is there
+	stateUnique            = "23505" // an outcome or a session that is there
+	stateDivision          = "22012" // a check
 )
 
 // A transaction is explicit, since it spans two round trips.
@@ -40,14 +43,16 @@ const (
 	commitTransaction = "commit"
 )
 
+// idleStatus is PostgreSQL's word for a connection that has no transaction.
+const idleStatus = 'I'
+
 // laneStatements are prepared when a lane connects, so that each is planned once
 // and a batch is one round trip.
 var laneStatements = []string{
 	beginTransaction, commitTransaction,
-	sql.LockAccounts, sql.Clock, sql.LoadBalances, sql.LoadSessions, sql.LoadFreezes, sql.LoadOutcomes, sql.LoadDebits,
-	sql.UpdateAccounts, sql.UpdateBalances, sql.InsertSessions, sql.UpdateSessions,
-	sql.InsertFreezes, sql.UpdateFreezes, sql.DeleteFreezes, sql.InsertOutcomes, sql.InsertDebit, sql.UpdateDebits,
-	sql.InsertJournal, sql.InsertOrphans,
+	sql.LockAccounts, sql.ReadAccounts, sql.Clock, sql.LockBalances, sql.ReadBalances, sql.LoadSessions, sql.LoadOutcomes, sql.LoadDebits,
+	sql.UpdateAccounts, sql.UpdateBalances, sql.CheckVersions, sql.CheckAbsent, sql.InsertSessions, sql.UpdateSessions, sql.UpdateClients,
+	sql.InsertOutcomes, sql.InsertDebits, sql.UpdateDebits, sql.InsertMoves, sql.InsertCredits, sql.InsertOrphans,
 }
 
 // lane is one connection on which one transaction at a time runs.
@@ -58,10 +63,18 @@ type lane struct {
 	conn   *pgx.Conn // nil: to be connected
 	warned error     // a warning during the commit that makes its outcome unknown
 	logger *slog.Logger
+	hook   func(point string)
+
+	prepared  map[string]*pgconn.StatementDescription // of laneStatements, on conn
+	clock     *clock                                  // of all lanes
+	batch     *batch                                  // under way, or the last one
+	out       *outbox                                 // what it stores
+	trust     trust
+	committed bool
 }
 
-func newLane(number int, cfg *pgx.ConnConfig, logger *slog.Logger) *lane {
-	l := &lane{number: number, cfg: cfg, logger: logger}
+func newLane(number int, cfg *pgx.ConnConfig, s *Store, logger *slog.Logger) *lane {
+	l := &lane{number: number, cfg: cfg, logger: logger, hook: s.hook, clock: &s.clock, batch: newBatch(s.shards), out: newOutbox()}
 	pinPlans(cfg)
 	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
 	cfg.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
@@ -103,13 +116,42 @@ func (l *lane) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
+	l.prepared = make(map[string]*pgconn.StatementDescription, len(laneStatements))
 	for _, statement := range laneStatements {
-		if _, err := conn.Prepare(ctx, statement, statement); err != nil {
+		if l.prepared[statement], err = conn.Prepare(ctx, statement, statement); err != nil {
 			conn.Close(context.WithoutCancel(ctx))
 			return fmt.Errorf("prepare: %w", err)
 		}
 	}
 	l.conn = conn
+	return nil
+}
+
+// load makes a loader's round trip. A connection that turns out dead is made anew
+// once: nothing has happened yet.
+func (l *lane) load(ctx context.Context, from *loader, how func(context.Context, *pgx.Conn) error) error {
+	fresh := l.conn == nil
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
+	asked := time.Now()
+	err := how(ctx, l.conn)
+	if err != nil {
+		l.abandon()
+		if fresh || l.conn != nil || ctx.Err() != nil {
+			return fmt.Errorf("load: %w", err)
+		}
+		l.logger.Warn("database connection lost, connecting anew", "lane", l.number, "err", err)
+		if err := l.connect(ctx); err != nil {
+			return err
+		}
+		from.restart()
+		asked = time.Now()
+		if err := how(ctx, l.conn); err != nil {
+			return fmt.Errorf("load: %w", err)
+		}
+	}
+	l.clock.set(from.clock, asked, time.Now())
 	return nil
 }
 
@@ -122,6 +164,9 @@ func (l *lane) abandon() {
 	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
 	defer cancel()
 	if !l.conn.IsClosed() && !l.conn.PgConn().IsBusy() {
+		if l.conn.PgConn().TxStatus() == idleStatus {
+			return
+		}
 		if _, err := l.conn.Exec(ctx, "rollback"); err == nil {
 			return
 		}
@@ -141,12 +186,33 @@ func (l *lane) close() {
 	}
 }
 
-// undone reports whether the database has undone a transaction because of others,
-// so that the same may well succeed now.
+// errNotSent: the connection was dead before the statements were out.
+var errNotSent = errors.New("not sent")
+
+// errRolledBack: the server has answered COMMIT with something else.
+var errRolledBack = errors.New("the transaction was rolled back")
+
+// undone reports whether nothing of a transaction has happened for a reason that the
+// next try will probably not meet: the database has undone it because of others, or
+// the connection was dead before.
 func undone(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.Code == stateSerialization || pgErr.Code == stateDeadlock) &&
-		!errors.Is(err, ocs.ErrOutcomeUnknown)
+	return errors.Is(err, errNotSent) ||
+		errors.As(err, &pgErr) && (pgErr.Code == stateSerialization || pgErr.Code == stateDeadlock) && !errors.Is(err, ocs.ErrOutcomeUnknown)
+}
+
+// stale reports whether a store failed because what it was decided on is not so any
+// more.
+func stale(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || errors.Is(err, ocs.ErrOutcomeUnknown) {
+		return false
+	}
+	switch pgErr.Code {
+	case stateNotNull, stateUnique, stateDivision:
+		return true
+	}
+	return false
 }
 
 // surelyNotCommitted reports whether a failure of the second round trip left
@@ -159,5 +225,5 @@ func surelyNotCommitted(err error) bool {
 		return true
 	}
 	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.SeverityUnlocalized == "ERROR" || pgErr.Code == stateIdleInTransaction)
+	return errors.Is(err, errRolledBack) || errors.Is(err, errNotSent) || errors.As(err, &pgErr) && (pgErr.SeverityUnlocalized == "ERROR" || pgErr.Code == stateIdleInTransaction)
 }

@@ -13,67 +13,159 @@ import (
 	"gygate/sql"
 )
 
-// loadedSet is a working set with what the database held of its freezes, so that
-// only what changed is written.
-type loadedSet struct {
-	*ocs.WorkingSet
-	want    []ocs.Want
-	freezes map[freezeKey]int64
+// loader reads what a transaction wants: the accounts and sessions named by its
+// keys, the outcomes and debits beside them.
+type loader struct {
+	accounts map[ocs.AccountKey]*account
+	sessions map[ocs.SessionRef]*session
+	outcomes map[ocs.StepKey]*ocs.StoredOutcome
+	debits   map[string]*ocs.EventDebit
+	clock    time.Time // the database's, after the accounts were read or locked
+
+	accountKeys []ocs.AccountKey
+	sessionKeys []ocs.SessionRef
+	outcomeKeys outcomeKeys
+	debitKeys   debitKeys
 }
 
-// freezeKey is the key of a freeze row inside its bucket.
-type freezeKey struct {
-	session ocs.SessionRef
-	target  ocs.Target
-	balance int64
-}
-
-// load sends the first round trip: BEGIN, lock, clock, loads.
-func load(ctx context.Context, conn *pgx.Conn, want []ocs.Want) (*loadedSet, error) {
-	set := &loadedSet{
-		WorkingSet: &ocs.WorkingSet{
-			Accounts: make(map[ocs.AccountKey]*ocs.Account),
-			Sessions: make(map[ocs.SessionRef]*ocs.Session, len(want)),
-			Outcomes: make(map[ocs.StepKey]*ocs.StoredOutcome),
-			Debits:   make(map[string]*ocs.EventDebit),
-		},
-		want:    want,
-		freezes: make(map[freezeKey]int64, len(want)),
+func newLoader() *loader {
+	return &loader{
+		accounts: make(map[ocs.AccountKey]*account), sessions: make(map[ocs.SessionRef]*session),
+		outcomes: make(map[ocs.StepKey]*ocs.StoredOutcome), debits: make(map[string]*ocs.EventDebit),
 	}
+}
+
+// restart forgets what was read, for another try.
+func (l *loader) restart() {
+	clear(l.accounts)
+	clear(l.sessions)
+	clear(l.outcomes)
+	clear(l.debits)
+}
+
+// everything asks for all that the wants name.
+func (l *loader) everything(want []ocs.Want) {
+	for i := range want {
+		w := &want[i]
+		if w.Account == (ocs.AccountKey{}) {
+			continue
+		}
+		l.accountKeys = append(l.accountKeys, w.Account)
+		l.sessionKeys = append(l.sessionKeys, refOf(w.Step))
+		l.alone(w)
+	}
+}
+
+// alone asks for what stands outside the session: the outcome of a request that may
+// have none, and the debit that is to be taken back.
+func (l *loader) alone(w *ocs.Want) {
+	if standsAlone(w.Step.Type) {
+		l.outcomeKeys.add(w.Account.Bucket, w.Step)
+	}
+	if len(w.ReversalOf) > 0 {
+		l.debitKeys.add(w.Account.Bucket, w.ReversalOf)
+	}
+}
+
+// read loads without locks. The versions come first: see sql.ReadBalances.
+func (l *loader) read(ctx context.Context, conn *pgx.Conn) error {
+	batch := &pgx.Batch{}
+	buckets, ids := l.accountColumns()
+	if len(ids) > 0 {
+		batch.Queue(sql.ReadBalances, buckets, ids).Query(l.scanBalances)
+	}
+	l.queueClock(batch)
+	if len(ids) > 0 {
+		batch.Queue(sql.ReadAccounts, buckets, ids).Query(l.scanAccounts)
+	}
+	l.queueRest(batch)
+	return l.send(ctx, conn, batch)
+}
+
+// lock begins a transaction, locks the accounts, then their balances, and loads
+// under the locks.
+func (l *loader) lock(ctx context.Context, conn *pgx.Conn) error {
 	batch := &pgx.Batch{}
 	batch.Queue(beginTransaction)
-	set.queueAccounts(batch)
-	set.queueSessions(batch)
-	set.queueOutcomes(batch)
-	set.queueDebits(batch)
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, err
-	}
-	return set, nil
+	buckets, ids := l.accountColumns()
+	batch.Queue(sql.LockAccounts, buckets, ids).Query(l.scanAccounts)
+	batch.Queue(sql.LockBalances, buckets, ids).Query(l.scanBalances)
+	l.queueClock(batch)
+	l.queueRest(batch)
+	return l.send(ctx, conn, batch)
 }
 
-// queueAccounts locks the accounts, reads the clock, and loads the balances.
-func (s *loadedSet) queueAccounts(batch *pgx.Batch) {
-	keys := make([]ocs.AccountKey, len(s.want))
-	for i := range s.want {
-		keys[i] = s.want[i].Account
+func (l *loader) send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) error {
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return err
 	}
-	slices.SortFunc(keys, compareAccounts)
-	keys = slices.Compact(keys)
-	buckets, ids := make([]int16, len(keys)), make([]int64, len(keys))
-	for i, k := range keys {
-		buckets[i], ids[i] = k.Bucket, k.ID
+	l.complete()
+	return nil
+}
+
+// complete joins what was read one after the other.
+func (l *loader) complete() {
+	for key, a := range l.accounts {
+		if a.Account == nil { // its balances were read, the account not
+			delete(l.accounts, key)
+			continue
+		}
+		a.settle()
 	}
-	batch.Queue(sql.LockAccounts, buckets, ids).Query(s.scanAccounts)
-	batch.Queue(sql.Clock).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Now) })
-	batch.Queue(sql.LoadBalances, buckets, ids).Query(s.scanBalances)
+	for _, n := range l.sessions {
+		n.under = l.accounts[n.Account]
+	}
+}
+
+// empty reports whether nothing is asked for.
+func (l *loader) empty() bool {
+	return len(l.accountKeys)+len(l.sessionKeys)+len(l.outcomeKeys.buckets)+len(l.debitKeys.tokens) == 0
+}
+
+func (l *loader) queueClock(batch *pgx.Batch) {
+	batch.Queue(sql.Clock).QueryRow(func(row pgx.Row) error { return row.Scan(&l.clock) })
+}
+
+func (l *loader) queueRest(batch *pgx.Batch) {
+	if len(l.sessionKeys) > 0 {
+		slices.SortFunc(l.sessionKeys, compareRefs)
+		keys, subs := refColumns(slices.Compact(l.sessionKeys))
+		batch.Queue(sql.LoadSessions, keys, subs).Query(l.scanSessions)
+	}
+	if k := &l.outcomeKeys; len(k.buckets) > 0 {
+		batch.Queue(sql.LoadOutcomes, k.buckets, k.sessions, k.subs, k.types, k.numbers).Query(l.scanOutcomes)
+	}
+	if k := &l.debitKeys; len(k.tokens) > 0 {
+		batch.Queue(sql.LoadDebits, k.buckets, k.tokens).Query(l.scanDebits)
+	}
+}
+
+func (l *loader) accountColumns() (buckets []int16, ids []int64) {
+	slices.SortFunc(l.accountKeys, compareAccounts)
+	for _, k := range slices.Compact(l.accountKeys) {
+		buckets, ids = append(buckets, k.Bucket), append(ids, k.ID)
+	}
+	return buckets, ids
 }
 
 func compareAccounts(a, b ocs.AccountKey) int {
 	return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), cmp.Compare(a.ID, b.ID))
 }
 
-func (s *loadedSet) scanAccounts(rows pgx.Rows) error {
+func compareRefs(a, b ocs.SessionRef) int {
+	return cmp.Or(slices.Compare(a.Key[:], b.Key[:]), cmp.Compare(a.Sub, b.Sub))
+}
+
+func (l *loader) account(key ocs.AccountKey) *account {
+	a := l.accounts[key]
+	if a == nil {
+		a = &account{}
+		l.accounts[key] = a
+	}
+	return a
+}
+
+func (l *loader) scanAccounts(rows pgx.Rows) error {
 	for rows.Next() {
 		var a ocs.Account
 		var lost, blocked nullableFlag
@@ -86,7 +178,7 @@ func (s *loadedSet) scanAccounts(rows pgx.Rows) error {
 		}
 		a.Lost, a.Blocked = lost.flag(), blocked.flag()
 		a.ValidFrom, a.ValidUntil = timeOf(from), timeOf(until)
-		s.Accounts[a.Key] = &a
+		l.account(a.Key).Account = &a
 	}
 	return rows.Err()
 }
@@ -120,53 +212,28 @@ func nullable(t time.Time) *time.Time {
 	return &t
 }
 
-func (s *loadedSet) scanBalances(rows pgx.Rows) error {
+func (l *loader) scanBalances(rows pgx.Rows) error {
 	for rows.Next() {
 		var key ocs.AccountKey
 		var b ocs.Balance
+		var version int64
 		var from, until *time.Time
-		err := rows.Scan(&key.Bucket, &key.ID, &b.ID, &b.Unit, &b.Amount, &b.Frozen, &b.Services, &b.Targets, &b.Priority, &from, &until)
+		err := rows.Scan(&key.Bucket, &key.ID, &b.ID, &b.Unit, &b.Amount, &b.Frozen, &b.Services, &b.Targets, &b.Priority, &from, &until, &version)
 		if err != nil {
 			return err
 		}
 		b.ValidFrom, b.ValidUntil = timeOf(from), timeOf(until)
-		if a := s.Accounts[key]; a != nil {
-			a.Balances = append(a.Balances, &b)
-		}
+		a := l.account(key)
+		a.balances, a.versions = append(a.balances, &b), append(a.versions, version)
 	}
 	return rows.Err()
-}
-
-// sessionPlace is the key of a session row.
-type sessionPlace struct {
-	bucket int16
-	ref    ocs.SessionRef
 }
 
 func refOf(step ocs.StepKey) ocs.SessionRef {
 	return ocs.SessionRef{Key: step.Session, Sub: step.SubSession}
 }
 
-// queueSessions loads the sessions the steps name, and their freezes.
-func (s *loadedSet) queueSessions(batch *pgx.Batch) {
-	seen := make(map[sessionPlace]bool, len(s.want))
-	var buckets []int16
-	var keys [][16]byte
-	var subs []int64
-	for i := range s.want {
-		place := sessionPlace{s.want[i].Account.Bucket, refOf(s.want[i].Step)}
-		if seen[place] {
-			continue
-		}
-		seen[place] = true
-		buckets = append(buckets, place.bucket)
-		keys, subs = append(keys, place.ref.Key), append(subs, int64(place.ref.Sub))
-	}
-	batch.Queue(sql.LoadSessions, buckets, keys, subs).Query(s.scanSessions)
-	batch.Queue(sql.LoadFreezes, buckets, keys, subs).Query(s.scanFreezes)
-}
-
-func (s *loadedSet) scanSessions(rows pgx.Rows) error {
+func (l *loader) scanSessions(rows pgx.Rows) error {
 	for rows.Next() {
 		var n ocs.Session
 		var key [16]byte
@@ -189,72 +256,15 @@ func (s *loadedSet) scanSessions(rows pgx.Rows) error {
 		if n.Outcomes, err = decodeOutcomes(outcomes); err != nil {
 			return fmt.Errorf("session %s: %w", n.ID, err)
 		}
-		ref := ocs.SessionRef{Key: n.Key, Sub: n.SubID}
-		if s.Accounts[n.Account] != nil || s.namedByKnown(ref) {
-			s.Sessions[ref] = &n
-		}
+		l.sessions[ocs.SessionRef{Key: n.Key, Sub: n.SubID}] = &session{Session: &n, client: n.Client}
 	}
 	return rows.Err()
-}
-
-// namedByKnown reports whether a step of a known account names the session. When
-// the session is another account's, the rules see it and refuse the step.
-func (s *loadedSet) namedByKnown(ref ocs.SessionRef) bool {
-	return slices.ContainsFunc(s.want, func(w ocs.Want) bool {
-		return refOf(w.Step) == ref && s.Accounts[w.Account] != nil
-	})
-}
-
-func (s *loadedSet) scanFreezes(rows pgx.Rows) error {
-	for rows.Next() {
-		var key [16]byte
-		var sub int64
-		var target string
-		var f ocs.Freeze
-		if err := rows.Scan(&key, &sub, &target, &f.Balance, &f.Amount); err != nil {
-			return err
-		}
-		ref := ocs.SessionRef{Key: key, Sub: uint64(sub)}
-		session := s.Sessions[ref]
-		if session == nil {
-			continue
-		}
-		state := targetOf(session, ocs.Target(target))
-		if state == nil {
-			return fmt.Errorf("session %s has a freeze for target %q, of which it knows nothing: %w", session.ID, target, errInvariant)
-		}
-		state.Freezes = append(state.Freezes, f)
-		s.freezes[freezeKey{ref, state.Target, f.Balance}] = f.Amount
-	}
-	return rows.Err()
-}
-
-func targetOf(s *ocs.Session, t ocs.Target) *ocs.TargetState {
-	for _, state := range s.Targets {
-		if state.Target == t {
-			return state
-		}
-	}
-	return nil
 }
 
 // standsAlone reports whether a step's outcome may stand in a row of its own:
 // those of updates, terminations and expiries are always in their session.
 func standsAlone(t ocs.StepType) bool {
 	return t != ocs.Update && t != ocs.Terminate && t != ocs.Expire
-}
-
-// queueOutcomes loads the outcomes that stand alone.
-func (s *loadedSet) queueOutcomes(batch *pgx.Batch) {
-	var k outcomeKeys
-	for i := range s.want {
-		if standsAlone(s.want[i].Step.Type) {
-			k.add(s.want[i].Account.Bucket, s.want[i].Step)
-		}
-	}
-	if len(k.buckets) > 0 {
-		batch.Queue(sql.LoadOutcomes, k.buckets, k.sessions, k.subs, k.types, k.numbers).Query(s.scanOutcomes)
-	}
 }
 
 // outcomeKeys are the columns of step keys.
@@ -274,7 +284,7 @@ func (k *outcomeKeys) add(bucket int16, step ocs.StepKey) {
 	k.numbers = append(k.numbers, int64(step.Number))
 }
 
-func (s *loadedSet) scanOutcomes(rows pgx.Rows) error {
+func (l *loader) scanOutcomes(rows pgx.Rows) error {
 	for rows.Next() {
 		var session [16]byte
 		var sub, number int64
@@ -287,26 +297,22 @@ func (s *loadedSet) scanOutcomes(rows pgx.Rows) error {
 		if err != nil {
 			return err
 		}
-		s.Outcomes[ocs.StepKey{Session: session, SubSession: uint64(sub), Type: ocs.StepType(kind), Number: uint32(number)}] = stored
+		l.outcomes[ocs.StepKey{Session: session, SubSession: uint64(sub), Type: ocs.StepType(kind), Number: uint32(number)}] = stored
 	}
 	return rows.Err()
 }
 
-// queueDebits loads the event debits named by refund tokens.
-func (s *loadedSet) queueDebits(batch *pgx.Batch) {
-	var buckets []int16
-	var tokens [][]byte
-	for i := range s.want {
-		if len(s.want[i].ReversalOf) > 0 {
-			buckets, tokens = append(buckets, s.want[i].Account.Bucket), append(tokens, s.want[i].ReversalOf)
-		}
-	}
-	if len(tokens) > 0 {
-		batch.Queue(sql.LoadDebits, buckets, tokens).Query(s.scanDebits)
-	}
+// debitKeys are the columns of refund tokens.
+type debitKeys struct {
+	buckets []int16
+	tokens  [][]byte
 }
 
-func (s *loadedSet) scanDebits(rows pgx.Rows) error {
+func (k *debitKeys) add(bucket int16, token []byte) {
+	k.buckets, k.tokens = append(k.buckets, bucket), append(k.tokens, token)
+}
+
+func (l *loader) scanDebits(rows pgx.Rows) error {
 	for rows.Next() {
 		var d ocs.EventDebit
 		var balances, amounts []int64
@@ -317,9 +323,7 @@ func (s *loadedSet) scanDebits(rows pgx.Rows) error {
 		for i, balance := range balances {
 			d.Parts = append(d.Parts, ocs.Freeze{Balance: balance, Amount: amounts[i]})
 		}
-		if s.Accounts[d.Account] != nil {
-			s.Debits[string(d.Token)] = &d
-		}
+		l.debits[string(d.Token)] = &d
 	}
 	return rows.Err()
 }

@@ -60,7 +60,7 @@ func (l *ledger) rederive(t testing.TB) {
 				select session, sub, balance, frozen_after - lag(frozen_after, 1, 0::bigint) over (partition by balance order by at, id) moved
 				from journal where balance <> 0) m
 			where session is not null group by session, sub, balance) j
-		full join (select session, sub, balance, sum(amount) amount from session_freeze group by session, sub, balance) f using (session, sub, balance)
+		full join (select session, sub, balance, sum(amount) amount from session_freezes group by session, sub, balance) f using (session, sub, balance)
 		where coalesce(j.amount, 0) <> coalesce(f.amount, 0)) x`)
 	if wrong != 0 {
 		t.Errorf("%d sessions have another freeze than the journal makes of them", wrong)

@@ -220,7 +220,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 	n := newNode(t, l.Store, "ocs1.example")
 	id := ocstest.NewSession()
 	codes(t, n.send(t, request(id, payer, ocs.Initial, 0, 0), 0), 2001)
-	// The foreign transaction holds the session's row and then wants the account,
+	// The foreign transaction holds the session's row and then wants the balance,
 	// which the node holds while it wants the session's row.
 	var update <-chan diameter.Message
 	err := pgx.BeginFunc(t.Context(), l.pool, func(tx pgx.Tx) error {
@@ -232,7 +232,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 		}
 		update = n.submit(t, frame(t, request(id, payer, ocs.Update, 1, 10), 0))
 		l.awaitLockWait(t)
-		_, err := tx.Exec(t.Context(), "select from account for update")
+		_, err := tx.Exec(t.Context(), "select from balance for update")
 		return err
 	})
 	if err != nil {

@@ -2,72 +2,249 @@ package pgstore
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"gygate/ocs"
 	"gygate/sql"
 )
 
-// changes turns what decide left in the set into statements, each for all its
-// rows, in key order. COMMIT is queued by the caller.
-func (s *loadedSet) changes() (*pgx.Batch, error) {
-	batch := &pgx.Batch{}
-	s.queueAccountChanges(batch)
-	s.queueSessionChanges(batch)
-	s.queueFreezeChanges(batch)
-	if err := s.queueNewOutcomes(batch); err != nil {
-		return nil, err
-	}
-	s.queueDebitChanges(batch)
-	queueJournal(batch, s.Journal)
-	return batch, s.queueOrphans(batch)
+// guarding is what keeps a store from being decided on something stale.
+type guarding int
+
+const (
+	onVersions guarding = iota // the store fails unless all is as it was known
+	onLocks                    // nothing can have changed since it was loaded
+)
+
+// outbox holds what a batch stores, as rows of the statements that store it.
+type outbox struct {
+	debts, balances, versions, absent rows
+	created, changed, clients         rows
+	outcomes, debits, reversed        rows
+	moves, credits, orphans           rows
+	accountOrder                      []*account
+	knownOrder, newOrder              []*ocs.Session
+	statements                        []statement
+	targets, outcome                  []byte
 }
 
-func (s *loadedSet) queueAccountChanges(batch *pgx.Batch) {
-	var accounts accountColumns
-	var balances balanceColumns
-	for _, key := range sortedKeys(s.Accounts, compareAccounts) {
-		a := s.Accounts[key]
+// statement is one statement with its rows.
+type statement struct {
+	sql  string
+	rows *rows
+}
+
+func newOutbox() *outbox {
+	o := &outbox{}
+	// Accounts before balances: that is the order of the locks. The guards come
+	// before all that is decided on them.
+	o.statements = []statement{
+		{sql.UpdateAccounts, &o.debts}, {sql.UpdateBalances, &o.balances}, {sql.CheckVersions, &o.versions}, {sql.CheckAbsent, &o.absent},
+		{sql.InsertSessions, &o.created}, {sql.UpdateSessions, &o.changed}, {sql.UpdateClients, &o.clients},
+		{sql.InsertOutcomes, &o.outcomes}, {sql.InsertDebits, &o.debits}, {sql.UpdateDebits, &o.reversed},
+		{sql.InsertMoves, &o.moves}, {sql.InsertCredits, &o.credits}, {sql.InsertOrphans, &o.orphans},
+	}
+	return o
+}
+
+// fill turns what decide left in the batch into rows, in key order.
+func (o *outbox) fill(b *batch, how guarding) error {
+	for _, s := range o.statements {
+		s.rows.reset()
+	}
+	if err := o.addSessions(b); err != nil {
+		return err
+	}
+	if err := o.addOutcomes(b); err != nil {
+		return err
+	}
+	o.addDebits(b)
+	o.addJournal(b)
+	if err := o.addOrphans(b); err != nil {
+		return err
+	}
+	o.addAccounts(b, how) // last: by now it is known under which of them something is stored
+	if how == onVersions {
+		o.addAbsent(b)
+	}
+	return nil
+}
+
+func (o *outbox) addAccounts(b *batch, how guarding) {
+	o.accountOrder = o.accountOrder[:0]
+	for _, a := range b.accounts {
+		o.accountOrder = append(o.accountOrder, a)
+	}
+	slices.SortFunc(o.accountOrder, func(x, y *account) int { return compareAccounts(x.key(), y.key()) })
+	for _, a := range o.accountOrder {
+		key := a.key()
 		if a.Dirty {
-			accounts.add(a)
+			a.written = true
+			o.debts.add().int16(key.Bucket).int64(key.ID).int64(int64(a.Debt))
 		}
-		for _, b := range a.Balances {
-			if b.Dirty {
-				balances.add(key, b)
+		for _, balance := range a.balances {
+			a.written = a.written || balance.Dirty
+		}
+		for i, balance := range a.balances {
+			if balance.Dirty || (i == 0 && a.written) {
+				o.balances.add().int16(key.Bucket).int64(key.ID).int64(balance.ID).int64(balance.Amount).int64(balance.Frozen).int64(a.versions[i])
 			}
 		}
+		if !a.written && how == onVersions {
+			o.versions.add().int16(key.Bucket).int64(key.ID).int64(a.balances[0].ID).int64(a.versions[0])
+		}
 	}
-	if len(accounts.ids) > 0 {
-		batch.Queue(sql.UpdateAccounts, accounts.buckets, accounts.ids, accounts.debts)
+	clear(o.accountOrder)
+}
+
+// under marks that something under an account is stored.
+func (b *batch) under(key ocs.AccountKey) error {
+	a := b.accounts[key]
+	if a == nil {
+		return fmt.Errorf("something is stored under account %d, which the batch does not hold: %w", key.ID, errInvariant)
 	}
-	if len(balances.ids) > 0 {
-		batch.Queue(sql.UpdateBalances, balances.buckets, balances.accounts, balances.ids, balances.amounts, balances.frozen)
+	a.written = true
+	return nil
+}
+
+func (o *outbox) addSessions(b *batch) error {
+	created, changed := o.newOrder[:0], o.knownOrder[:0]
+	for _, n := range b.Sessions {
+		if !n.New && !n.Dirty {
+			continue
+		}
+		if err := b.under(n.Account); err != nil {
+			return err
+		}
+		if n.New {
+			created = append(created, n)
+		} else {
+			changed = append(changed, n)
+		}
+	}
+	slices.SortFunc(created, compareSessions)
+	slices.SortFunc(changed, compareSessions)
+	for _, n := range created {
+		o.create(n)
+	}
+	for _, n := range changed {
+		o.change(n)
+	}
+	if len(changed) > 0 {
+		o.changed.scalar(b.Now)
+	}
+	o.addClients(b)
+	clear(created)
+	clear(changed)
+	o.newOrder, o.knownOrder = created, changed
+	return nil
+}
+
+func compareSessions(a, b *ocs.Session) int {
+	return compareRefs(ocs.SessionRef{Key: a.Key, Sub: a.SubID}, ocs.SessionRef{Key: b.Key, Sub: b.SubID})
+}
+
+// create adds a new session, with the request that began it: its first outcome.
+func (o *outbox) create(n *ocs.Session) {
+	first := ocs.StepKey{Type: ocs.Initial}
+	if len(n.Outcomes) > 0 {
+		first.Type, first.Number = n.Outcomes[0].Type, n.Outcomes[0].Number
+	}
+	o.encode(n)
+	o.created.add().int16(n.Account.Bucket).uuid(n.Key).int64(int64(n.SubID)).int64(n.Account.ID).text(n.ID).text(n.Service).
+		text(n.Client.Host).text(n.Client.Realm).text(n.Client.Relay).int64(int64(n.Client.State)).
+		time(n.OpenedAt).time(n.Deadline).time(n.ClosedAt).time(n.LateUntil).bytes(o.targets).bytes(o.outcome).
+		int64(int64(n.Served.Top)).int64(int64(n.Served.Bits)).int16(int16(first.Type)).int64(int64(first.Number))
+}
+
+func (o *outbox) change(n *ocs.Session) {
+	o.encode(n)
+	o.changed.add().int16(n.Account.Bucket).uuid(n.Key).int64(int64(n.SubID)).time(n.Deadline).time(n.ClosedAt).time(n.LateUntil).
+		bytes(o.targets).bytes(o.outcome).int64(int64(n.Served.Top)).int64(int64(n.Served.Bits))
+}
+
+func (o *outbox) encode(n *ocs.Session) {
+	o.targets = appendTargets(o.targets[:0], n.Targets)
+	o.outcome = appendOutcomes(o.outcome[:0], n.Outcomes)
+}
+
+// addClients stores where the clients of known sessions are, when that has changed.
+func (o *outbox) addClients(b *batch) {
+	moved := func(n *session) bool { return n.Dirty && n.Client != n.client }
+	if !slices.ContainsFunc(b.known, moved) {
+		return
+	}
+	slices.SortFunc(b.known, func(x, y *session) int { return compareSessions(x.Session, y.Session) })
+	for _, n := range b.known {
+		if moved(n) {
+			o.clients.add().int16(n.Account.Bucket).uuid(n.Key).int64(int64(n.SubID)).
+				text(n.Client.Host).text(n.Client.Realm).text(n.Client.Relay).int64(int64(n.Client.State))
+		}
 	}
 }
 
-type accountColumns struct {
-	buckets    []int16
-	ids, debts []int64
+// addAbsent has the store prove what was taken for granted: that the first requests
+// which began no session did not do so before.
+func (o *outbox) addAbsent(b *batch) {
+	for ref, place := range b.begun {
+		if n := b.Sessions[ref]; n != nil && n.New {
+			continue // its insert proves it
+		}
+		step := b.want[place].Step
+		o.absent.add().int16(b.want[place].Account.Bucket).uuid(step.Session).int64(int64(step.SubSession)).int16(int16(step.Type)).int64(int64(step.Number))
+	}
 }
 
-func (c *accountColumns) add(a *ocs.Account) {
-	c.buckets, c.ids, c.debts = append(c.buckets, a.Key.Bucket), append(c.ids, a.Key.ID), append(c.debts, int64(a.Debt))
+func (o *outbox) addOutcomes(b *batch) error {
+	for i := range b.NewOutcomes {
+		n := &b.NewOutcomes[i]
+		if !standsAlone(n.Key.Type) {
+			return fmt.Errorf("an outcome of type %d outside its session, where repeats do not look: %w", n.Key.Type, errInvariant)
+		}
+		if err := b.under(n.Account); err != nil {
+			return err
+		}
+		o.outcomes.add().int16(n.Account.Bucket).uuid(n.Key.Session).int64(int64(n.Key.SubSession)).int16(int16(n.Key.Type)).int64(int64(n.Key.Number)).
+			int64(n.Account.ID).bytes(encodeOutcome(&n.Stored))
+	}
+	if len(b.NewOutcomes) > 0 {
+		o.outcomes.scalar(b.Now)
+	}
+	return nil
 }
 
-type balanceColumns struct {
-	buckets                        []int16
-	accounts, ids, amounts, frozen []int64
+func (o *outbox) addDebits(b *batch) {
+	created := make(map[string]bool, len(b.NewDebits))
+	for _, d := range b.NewDebits {
+		created[string(d.Token)] = true
+		var balances, amounts []int64
+		for _, part := range d.Parts {
+			balances, amounts = append(balances, part.Balance), append(amounts, part.Amount)
+		}
+		o.debits.add().int16(d.Account.Bucket).bytes(d.Token).int64(d.Account.ID).text(arrayText(balances)).text(arrayText(amounts)).
+			int64(int64(d.Cost)).int64(int64(d.Reversed)).int16(int16(d.Units.Kind)).int64(d.Units.Quantity)
+	}
+	if len(b.NewDebits) > 0 {
+		o.debits.scalar(b.Now)
+	}
+	for _, token := range sortedKeys(b.Debits, cmp.Compare[string]) {
+		if d := b.Debits[token]; d.Dirty && !created[token] {
+			o.reversed.add().int16(d.Account.Bucket).bytes(d.Token).int64(int64(d.Reversed))
+		}
+	}
 }
 
-func (c *balanceColumns) add(key ocs.AccountKey, b *ocs.Balance) {
-	c.buckets, c.accounts, c.ids = append(c.buckets, key.Bucket), append(c.accounts, key.ID), append(c.ids, b.ID)
-	c.amounts, c.frozen = append(c.amounts, b.Amount), append(c.frozen, b.Frozen)
+// arrayText is an array in PostgreSQL's text format.
+func arrayText(values []int64) string {
+	return "{" + strings.Trim(strings.Join(strings.Fields(fmt.Sprint(values)), ","), "[]") + "}"
 }
 
 // sortedKeys are the keys of a map in order.
@@ -80,219 +257,189 @@ func sortedKeys[K comparable, V any](m map[K]V, compare func(a, b K) int) []K {
 	return keys
 }
 
-func compareRefs(a, b ocs.SessionRef) int {
-	return cmp.Or(slices.Compare(a.Key[:], b.Key[:]), cmp.Compare(a.Sub, b.Sub))
-}
-
-func (s *loadedSet) queueSessionChanges(batch *pgx.Batch) {
-	var created, changed sessionColumns
-	for _, ref := range sortedKeys(s.Sessions, compareRefs) {
-		switch n := s.Sessions[ref]; {
-		case n.New:
-			created.add(n)
-		case n.Dirty:
-			changed.add(n)
+func (o *outbox) addJournal(b *batch) {
+	for i := range b.Journal {
+		r := &b.Journal[i]
+		if r.Credited != 0 || r.ReversalOf != nil || r.CreditKey != "" || r.CreditSource != "" || !r.At.Equal(b.Now) {
+			o.credit(r)
+		} else {
+			o.move(r)
 		}
 	}
-	if c := &created; len(c.keys) > 0 {
-		batch.Queue(sql.InsertSessions, c.buckets, c.keys, c.subs, c.accounts, c.ids, c.services, c.hosts, c.realms, c.relays, c.states,
-			c.opened, c.deadlines, c.closed, c.late, c.targets, c.outcomes, c.tops, c.bits)
-	}
-	if c := &changed; len(c.keys) > 0 {
-		batch.Queue(sql.UpdateSessions, c.buckets, c.keys, c.subs, c.hosts, c.realms, c.relays, c.states,
-			c.deadlines, c.closed, c.late, c.targets, c.outcomes, c.tops, c.bits, s.Now)
+	if o.moves.count > 0 {
+		o.moves.scalar(b.Now)
 	}
 }
 
-type sessionColumns struct {
-	buckets                              []int16
-	keys                                 [][16]byte
-	subs, accounts, states, tops, bits   []int64
-	ids, services, hosts, realms, relays []string
-	opened, deadlines                    []time.Time
-	closed, late                         []*time.Time
-	targets, outcomes                    [][]byte
+func (o *outbox) move(r *ocs.JournalRow) {
+	row := o.moves.add().int16(r.Account.Bucket).int64(r.Account.ID).int64(r.Balance).text(string(r.Kind))
+	addSession(row, r)
+	row.int64(int64(r.SubSession)).int16(int16(r.Type)).int64(int64(r.Number)).text(string(r.Target)).int64(int64(r.RatingGroup)).
+		int64(r.Used).int64(r.Debited).int64(r.Refunded).int64(r.Reserved).int64(r.Overrun).int64(r.AmountAfter).int64(r.FrozenAfter)
 }
 
-func (c *sessionColumns) add(n *ocs.Session) {
-	c.buckets, c.keys, c.subs = append(c.buckets, n.Account.Bucket), append(c.keys, n.Key), append(c.subs, int64(n.SubID))
-	c.accounts, c.ids, c.services = append(c.accounts, n.Account.ID), append(c.ids, n.ID), append(c.services, n.Service)
-	c.hosts, c.realms = append(c.hosts, n.Client.Host), append(c.realms, n.Client.Realm)
-	c.relays, c.states = append(c.relays, n.Client.Relay), append(c.states, int64(n.Client.State))
-	c.opened, c.deadlines = append(c.opened, n.OpenedAt), append(c.deadlines, n.Deadline)
-	c.closed, c.late = append(c.closed, nullable(n.ClosedAt)), append(c.late, nullable(n.LateUntil))
-	c.targets, c.outcomes = append(c.targets, encodeTargets(n.Targets)), append(c.outcomes, encodeOutcomes(n.Outcomes))
-	c.tops, c.bits = append(c.tops, int64(n.Served.Top)), append(c.bits, int64(n.Served.Bits))
+func (o *outbox) credit(r *ocs.JournalRow) {
+	row := o.credits.add().int16(r.Account.Bucket).int64(r.Account.ID).time(r.At).int64(r.Balance).text(string(r.Kind))
+	addSession(row, r)
+	row.int64(int64(r.SubSession)).int16(int16(r.Type)).int64(int64(r.Number)).text(string(r.Target)).int64(int64(r.RatingGroup)).
+		int64(r.Used).int64(r.Debited).int64(r.Refunded).int64(r.Reserved).int64(r.Credited).int64(r.Overrun).int64(r.AmountAfter).int64(r.FrozenAfter)
+	if r.ReversalOf == nil {
+		row.null()
+	} else {
+		row.bytes(r.ReversalOf)
+	}
+	optionalText(row, r.CreditKey)
+	optionalText(row, r.CreditSource)
 }
 
-// queueFreezeChanges compares the freezes of the sessions that decide marked with
-// what was loaded, and writes the difference. What is not marked is left alone:
-// decide may have given its work up half-way.
-func (s *loadedSet) queueFreezeChanges(batch *pgx.Batch) {
-	var created, changed, gone freezeColumns
-	kept := make(map[freezeKey]int64, len(s.freezes))
-	for _, ref := range sortedKeys(s.Sessions, compareRefs) {
-		session := s.Sessions[ref]
-		if !session.New && !session.Dirty {
-			continue
+// addSession adds the session's key and, on those rows that begin a session or are
+// all there is of it, the Session-Id's text; the others carry the key alone.
+func addSession(row *rows, r *ocs.JournalRow) {
+	if (r.Session == ocs.SessionKey{}) {
+		row.null()
+	} else {
+		row.uuid(r.Session)
+	}
+	if standsAlone(r.Type) {
+		optionalText(row, r.SessionID)
+	} else {
+		row.null()
+	}
+}
+
+func optionalText(row *rows, s string) {
+	if s == "" {
+		row.null()
+	} else {
+		row.text(s)
+	}
+}
+
+func (o *outbox) addOrphans(b *batch) error {
+	for i := range b.Orphans {
+		orphan := &b.Orphans[i]
+		used, err := json.Marshal(orphan.Used)
+		if err != nil {
+			return fmt.Errorf("orphan usage of %s: %w", orphan.SessionID, err)
 		}
-		for _, t := range session.Targets {
-			for _, f := range t.Freezes {
-				kept[freezeKey{ref, t.Target, f.Balance}] += f.Amount
-			}
-		}
+		o.orphans.add().uuid(orphan.Key.Session).int64(int64(orphan.Key.SubSession)).int16(int16(orphan.Key.Type)).int64(int64(orphan.Key.Number)).
+			text(orphan.SessionID).json(used).time(orphan.At).bool(orphan.Mismatch)
 	}
-	for _, key := range sortedKeys(kept, compareFreezes) {
-		before, existed := s.freezes[key]
-		switch now := kept[key]; {
-		case !existed:
-			created.add(s.Sessions[key.session].Account.Bucket, key, now)
-		case now != before:
-			changed.add(s.Sessions[key.session].Account.Bucket, key, now)
-		}
-	}
-	for _, key := range sortedKeys(s.freezes, compareFreezes) {
-		session := s.Sessions[key.session]
-		if _, still := kept[key]; !still && session != nil && session.Dirty {
-			gone.add(session.Account.Bucket, key, 0)
-		}
-	}
-	created.queue(batch, sql.InsertFreezes, true)
-	changed.queue(batch, sql.UpdateFreezes, true)
-	gone.queue(batch, sql.DeleteFreezes, false)
-}
-
-func compareFreezes(a, b freezeKey) int {
-	return cmp.Or(compareRefs(a.session, b.session), cmp.Compare(a.target, b.target), cmp.Compare(a.balance, b.balance))
-}
-
-type freezeColumns struct {
-	buckets                 []int16
-	sessions                [][16]byte
-	subs, balances, amounts []int64
-	targets                 []string
-}
-
-func (c *freezeColumns) add(bucket int16, k freezeKey, amount int64) {
-	c.buckets, c.sessions, c.subs = append(c.buckets, bucket), append(c.sessions, k.session.Key), append(c.subs, int64(k.session.Sub))
-	c.targets, c.balances, c.amounts = append(c.targets, string(k.target)), append(c.balances, k.balance), append(c.amounts, amount)
-}
-
-func (c *freezeColumns) queue(batch *pgx.Batch, statement string, withAmounts bool) {
-	if len(c.sessions) == 0 {
-		return
-	}
-	args := []any{c.buckets, c.sessions, c.subs, c.targets, c.balances}
-	if withAmounts {
-		args = append(args, c.amounts)
-	}
-	batch.Queue(statement, args...)
-}
-
-func (s *loadedSet) queueNewOutcomes(batch *pgx.Batch) error {
-	if len(s.NewOutcomes) == 0 {
-		return nil
-	}
-	var k outcomeKeys
-	var accounts []int64
-	var encoded [][]byte
-	for i := range s.NewOutcomes {
-		o := &s.NewOutcomes[i]
-		if !standsAlone(o.Key.Type) {
-			return fmt.Errorf("an outcome of type %d outside its session, where repeats do not look: %w", o.Key.Type, errInvariant)
-		}
-		k.add(o.Account.Bucket, o.Key)
-		accounts, encoded = append(accounts, o.Account.ID), append(encoded, encodeOutcome(&o.Stored))
-	}
-	batch.Queue(sql.InsertOutcomes, k.buckets, k.sessions, k.subs, k.types, k.numbers, accounts, encoded, s.Now)
 	return nil
 }
 
-func (s *loadedSet) queueDebitChanges(batch *pgx.Batch) {
-	created := make(map[string]bool, len(s.NewDebits))
-	for _, d := range s.NewDebits {
-		created[string(d.Token)] = true
-		balances, amounts := make([]int64, len(d.Parts)), make([]int64, len(d.Parts))
-		for i, part := range d.Parts {
-			balances[i], amounts[i] = part.Balance, part.Amount
-		}
-		batch.Queue(sql.InsertDebit, d.Account.Bucket, d.Token, d.Account.ID, s.Now, balances, amounts,
-			int64(d.Cost), int64(d.Reversed), int16(d.Units.Kind), d.Units.Quantity)
-	}
-	var buckets []int16
-	var tokens [][]byte
-	var reversed []int64
-	for _, token := range sortedKeys(s.Debits, cmp.Compare[string]) {
-		if d := s.Debits[token]; d.Dirty && !created[token] {
-			buckets, tokens, reversed = append(buckets, d.Account.Bucket), append(tokens, d.Token), append(reversed, int64(d.Reversed))
+// inBinary: all parameters and results are in the binary format.
+var inBinary = []int16{1}
+
+// store sends what the outbox holds in one round trip and commits it; when it holds
+// nothing, there is none. It is never cancelled: an interrupted commit may have
+// happened. On locks the transaction began with them and ends with a COMMIT; else
+// the statements up to the synchronisation point are one, which commits there.
+func (l *lane) store(ctx context.Context, how guarding) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	var sent []statement
+	for _, s := range l.out.statements {
+		if s.rows.count > 0 {
+			sent = append(sent, s)
 		}
 	}
-	if len(tokens) > 0 {
-		batch.Queue(sql.UpdateDebits, buckets, tokens, reversed)
+	if how == onLocks {
+		sent = append(sent, statement{sql: commitTransaction})
 	}
-}
-
-// queueJournal inserts all rows by one statement.
-func queueJournal(batch *pgx.Batch, rows []ocs.JournalRow) {
-	if len(rows) == 0 {
-		return
-	}
-	c := newJournalColumns(len(rows))
-	for i := range rows {
-		c.add(&rows[i])
-	}
-	batch.Queue(sql.InsertJournal, c.buckets, c.accounts, c.at, c.balances, c.kinds, c.sessions, c.sessionIDs, c.subs,
-		c.types, c.numbers, c.targets, c.groups, c.used, c.debited, c.refunded, c.reserved,
-		c.credited, c.overrun, c.amounts, c.frozen, c.reversals, c.keys, c.sources)
-}
-
-type journalColumns struct {
-	buckets, types                                                        []int16
-	accounts, balances, subs, numbers, groups                             []int64
-	used, debited, refunded, reserved, credited, overrun, amounts, frozen []int64
-	at                                                                    []time.Time
-	kinds, targets                                                        []string
-	sessions                                                              []pgtype.UUID
-	sessionIDs, keys, sources                                             []*string
-	reversals                                                             [][]byte
-}
-
-func newJournalColumns(n int) *journalColumns {
-	c := &journalColumns{
-		buckets: make([]int16, 0, n), types: make([]int16, 0, n),
-		at: make([]time.Time, 0, n), kinds: make([]string, 0, n), targets: make([]string, 0, n),
-		sessions: make([]pgtype.UUID, 0, n), sessionIDs: make([]*string, 0, n),
-		keys: make([]*string, 0, n), sources: make([]*string, 0, n), reversals: make([][]byte, 0, n),
-	}
-	for _, column := range []*[]int64{
-		&c.accounts, &c.balances, &c.subs, &c.numbers, &c.groups,
-		&c.used, &c.debited, &c.refunded, &c.reserved, &c.credited, &c.overrun, &c.amounts, &c.frozen,
-	} {
-		*column = make([]int64, 0, n)
-	}
-	return c
-}
-
-func (c *journalColumns) add(r *ocs.JournalRow) {
-	c.buckets, c.accounts, c.at = append(c.buckets, r.Account.Bucket), append(c.accounts, r.Account.ID), append(c.at, r.At)
-	c.balances, c.kinds = append(c.balances, r.Balance), append(c.kinds, string(r.Kind))
-	c.sessions = append(c.sessions, pgtype.UUID{Bytes: r.Session, Valid: r.Session != ocs.SessionKey{}})
-	c.sessionIDs, c.subs = append(c.sessionIDs, journalText(r)), append(c.subs, int64(r.SubSession))
-	c.types, c.numbers = append(c.types, int16(r.Type)), append(c.numbers, int64(r.Number))
-	c.targets, c.groups, c.used = append(c.targets, string(r.Target)), append(c.groups, int64(r.RatingGroup)), append(c.used, r.Used)
-	c.debited, c.refunded, c.reserved = append(c.debited, r.Debited), append(c.refunded, r.Refunded), append(c.reserved, r.Reserved)
-	c.credited, c.overrun = append(c.credited, r.Credited), append(c.overrun, r.Overrun)
-	c.amounts, c.frozen = append(c.amounts, r.AmountAfter), append(c.frozen, r.FrozenAfter)
-	c.reversals, c.keys, c.sources = append(c.reversals, r.ReversalOf), append(c.keys, nullableText(r.CreditKey)), append(c.sources, nullableText(r.CreditSource))
-}
-
-// journalText is the Session-Id's text, on those rows that begin a session or are
-// all there is of it; the others carry the hash alone.
-func journalText(r *ocs.JournalRow) *string {
-	if !standsAlone(r.Type) {
+	if len(sent) == 0 {
 		return nil
 	}
-	return nullableText(r.SessionID)
+	if err := l.connect(ctx); err != nil { // of a transaction under locks the connection is there
+		return err
+	}
+	l.warned = nil
+	err := l.pipe(ctx, sent, how)
+	switch {
+	case err != nil:
+		return err
+	case l.warned != nil:
+		return fmt.Errorf("commit: %w: %w", ocs.ErrOutcomeUnknown, l.warned)
+	}
+	return nil
+}
+
+// pipe sends statements and a synchronisation point, and reads what they say.
+func (l *lane) pipe(ctx context.Context, sent []statement, how guarding) error {
+	pipeline := l.conn.PgConn().StartPipeline(ctx)
+	for _, s := range sent {
+		prepared := l.prepared[s.sql]
+		var parameters [][]byte
+		if s.rows != nil {
+			parameters = s.rows.parameters(prepared)
+		}
+		pipeline.SendQueryStatement(prepared, parameters, inBinary, inBinary)
+	}
+	err := pipeline.Sync()
+	// Without locks it is the synchronisation point that commits, and what could not
+	// be written whole did not reach it.
+	if err != nil && how == onVersions {
+		err = fmt.Errorf("%w: %w", errNotSent, err)
+	}
+	for _, s := range sent {
+		if err != nil {
+			break
+		}
+		err = l.result(pipeline, s)
+	}
+	if closeErr := pipeline.Close(); err == nil {
+		err = closeErr // the commit's own failure shows here
+	}
+	if err != nil && !errors.Is(err, ocs.ErrOutcomeUnknown) {
+		return commitFailure(err)
+	}
+	return err
+}
+
+// result reads what one statement says. Fewer rows than were sent were changed by
+// somebody who deletes what is never deleted.
+func (l *lane) result(pipeline *pgconn.Pipeline, s statement) error {
+	answer, err := pipeline.GetResults()
+	if err != nil {
+		return err
+	}
+	reader, ok := answer.(*pgconn.ResultReader)
+	if !ok {
+		return fmt.Errorf("the server answered a statement with %T: %w", answer, errInvariant)
+	}
+	tag, err := reader.Close()
+	switch {
+	case err != nil:
+		return err
+	case s.rows == nil && tag.String() != "COMMIT":
+		return fmt.Errorf("the server answered COMMIT with %q: %w", tag, errRolledBack)
+	case s.rows != nil && s.sql != sql.InsertOrphans && tag.RowsAffected() != int64(s.rows.count):
+		return fmt.Errorf("%d rows stored of %d: %w: %w", tag.RowsAffected(), s.rows.count, ocs.ErrOutcomeUnknown, errInvariant)
+	}
+	return nil
+}
+
+// commitFailure tells a transaction that was surely not committed from one that
+// may have been.
+func commitFailure(err error) error {
+	if surelyNotCommitted(err) {
+		return fmt.Errorf("store: %w", err)
+	}
+	return fmt.Errorf("commit: %w: %w", ocs.ErrOutcomeUnknown, err)
+}
+
+// queueJournal appends rows beside the engine, whoever holds the account's lock.
+func queueJournal(batch *pgx.Batch, list []ocs.JournalRow) {
+	for i := range list {
+		r := &list[i]
+		var session *[16]byte
+		if (r.Session != ocs.SessionKey{}) {
+			session = (*[16]byte)(&r.Session)
+		}
+		batch.Queue(sql.InsertCredit, r.Account.Bucket, r.Account.ID, r.At, r.Balance, string(r.Kind), session, nullableText(r.SessionID), int64(r.SubSession),
+			int16(r.Type), int64(r.Number), string(r.Target), int64(r.RatingGroup), r.Used, r.Debited, r.Refunded, r.Reserved,
+			r.Credited, r.Overrun, r.AmountAfter, r.FrozenAfter, r.ReversalOf, nullableText(r.CreditKey), nullableText(r.CreditSource))
+	}
 }
 
 func nullableText(s string) *string {
@@ -300,26 +447,4 @@ func nullableText(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-func (s *loadedSet) queueOrphans(batch *pgx.Batch) error {
-	if len(s.Orphans) == 0 {
-		return nil
-	}
-	var k outcomeKeys
-	var ids, used []string
-	var at []time.Time
-	var mismatches []bool
-	for i := range s.Orphans {
-		o := &s.Orphans[i]
-		encoded, err := json.Marshal(o.Used)
-		if err != nil {
-			return fmt.Errorf("orphan usage of %s: %w", o.SessionID, err)
-		}
-		k.add(0, o.Key)
-		ids, used, at = append(ids, o.SessionID), append(used, string(encoded)), append(at, o.At)
-		mismatches = append(mismatches, o.Mismatch)
-	}
-	batch.Queue(sql.InsertOrphans, k.sessions, k.subs, k.types, k.numbers, ids, used, at, mismatches)
-	return nil
 }

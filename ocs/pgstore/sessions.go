@@ -82,7 +82,7 @@ type queryer interface {
 func readSessions(ctx context.Context, q queryer, where string, args ...any) ([]SessionInfo, error) {
 	rows, err := q.Query(ctx, `
 		select s.session_id, s.sub, s.account, s.service, s.client_host, s.client_relay, s.opened_at, s.deadline, s.closed_at, s.targets,
-		       coalesce((select sum(f.amount)::bigint from session_freeze f
+		       coalesce((select sum(f.amount)::bigint from session_freezes f
 		                 join balance b on b.bucket = f.bucket and b.account = s.account and b.id = f.balance and b.unit = 4
 		                 where f.bucket = s.bucket and f.session = s.key and f.sub = s.sub), 0),
 		       s.closed_at is null and s.client_state <> 0 and s.client_state < coalesce(c.state, 0), coalesce(n.reason, 0), coalesce(n.stage, 'done')

@@ -2,14 +2,17 @@
 // the engine's store (Store), and the administration of accounts, tariffs and
 // sessions (Admin).
 //
-// A transaction of the store is two round trips. The first locks the accounts of
-// a batch in key order and then, in statements of their own, loads everything
-// under them; the rules decide in memory; the second stores all changes in sets
-// and commits. The account row is the only lock, and everybody who writes
-// anything under an account takes it first.
+// A transaction of the store is one round trip where it can be. What a lane knows of
+// its accounts and sessions it keeps; the rules decide on that in memory; one round
+// trip stores all changes in sets and commits, and names the version of each account
+// it was decided on. When somebody else has changed one of them meanwhile, the whole
+// fails, and is done again the careful way: lock the accounts in key order, load
+// everything under them, decide, store and commit. Everybody who writes anything
+// under an account takes its locks and raises its version.
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,13 +50,18 @@ type Options struct {
 	// Hook, when set, is called by each transaction at BeforeCommit and
 	// AfterCommit. Crash tests end the process there.
 	Hook func(point string)
+	// KnownMax bounds the accounts, and likewise the sessions, that are kept in
+	// memory over all lanes; 0: KnownMaxDefault.
+	KnownMax int
 }
 
 // Store implements ocs.Store.
 type Store struct {
-	lanes []*lane
-	pool  *pgxpool.Pool // for look-ups
-	hook  func(point string)
+	lanes  []*lane
+	shards []*shard // what is known, as many as lanes
+	clock  clock
+	pool   *pgxpool.Pool // for look-ups
+	hook   func(point string)
 }
 
 var _ ocs.Store = (*Store)(nil)
@@ -71,6 +79,9 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		opt.Hook = func(string) {}
 	}
 	s := &Store{hook: opt.Hook}
+	for range opt.Lanes {
+		s.shards = append(s.shards, newShard(cmp.Or(opt.KnownMax, KnownMaxDefault)/opt.Lanes))
+	}
 	if err := s.connect(ctx, opt); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("ledger: %w", err)
@@ -96,7 +107,7 @@ func (s *Store) connect(ctx context.Context, opt Options) error {
 		if err != nil {
 			return err
 		}
-		l := newLane(n, laneCfg, opt.Logger)
+		l := newLane(n, laneCfg, s, opt.Logger)
 		s.lanes = append(s.lanes, l)
 		if err := l.connect(ctx); err != nil {
 			return err
@@ -115,9 +126,9 @@ func (s *Store) Close() {
 	}
 }
 
-// undoneMax is how often a transaction is tried again that the database has undone
-// for the sake of others. Our own transactions lock in one order and never meet so;
-// a foreign one may.
+// undoneMax is how often a transaction is tried again of which nothing happened (see
+// undone). Our own transactions lock in one order and never undo each other; a foreign
+// one may.
 const undoneMax = 3
 
 // Transact implements ocs.Store. It is to be called by one goroutine per lane; a
@@ -130,9 +141,10 @@ func (s *Store) Transact(ctx context.Context, lane int, want []ocs.Want, decide 
 	l := s.lanes[lane]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := l.transact(ctx, want, decide, s.hook)
+	defer s.hold(want)()
+	err := l.transact(ctx, want, decide)
 	for try := 1; try <= undoneMax && undone(err) && ctx.Err() == nil; try++ {
-		err = l.transact(ctx, want, decide, s.hook)
+		err = l.transact(ctx, want, decide)
 	}
 	if err != nil {
 		return fmt.Errorf("ledger: lane %d: %w", lane, err)
@@ -140,102 +152,25 @@ func (s *Store) Transact(ctx context.Context, lane int, want []ocs.Want, decide 
 	return nil
 }
 
-// transact is one transaction. Whatever way it is left but by a commit, and be it
-// a panic of decide, the transaction is rolled back or its connection closed.
-func (l *lane) transact(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet), hook func(string)) error {
-	began := time.Now()
-	set, err := l.lockAndLoad(ctx, want)
-	if err != nil {
-		return err
+// hold takes the shards that the wanted accounts belong to, and returns what gives
+// them back. The engine's lanes never meet there.
+func (s *Store) hold(want []ocs.Want) (release func()) {
+	var held [LanesMax]bool
+	for i := range want {
+		held[int(want[i].Account.Bucket)%len(s.shards)] = true
 	}
-	committed := false
-	defer func() {
-		if !committed {
-			l.abandon()
-		}
-	}()
-	set.Timing.Began, set.Timing.Loaded = began, time.Now()
-	decide(set.WorkingSet)
-	set.Timing.Decided = time.Now()
-	changes, err := set.changes()
-	if err != nil {
-		return err
-	}
-	hook(BeforeCommit)
-	if err := l.storeAndCommit(ctx, changes); err != nil {
-		return err
-	}
-	committed = true
-	set.Timing.Committed = time.Now()
-	hook(AfterCommit)
-	return nil
-}
-
-// lockAndLoad is the first round trip. A connection that turns out dead is made
-// anew once: nothing has happened yet.
-func (l *lane) lockAndLoad(ctx context.Context, want []ocs.Want) (*loadedSet, error) {
-	fresh := l.conn == nil
-	if err := l.connect(ctx); err != nil {
-		return nil, err
-	}
-	set, err := load(ctx, l.conn, want)
-	if err == nil {
-		return set, nil
-	}
-	l.abandon()
-	if fresh || l.conn != nil || ctx.Err() != nil {
-		return nil, fmt.Errorf("lock and load: %w", err)
-	}
-	l.logger.Warn("database connection lost, connecting anew", "lane", l.number, "err", err)
-	if err := l.connect(ctx); err != nil {
-		return nil, err
-	}
-	if set, err = load(ctx, l.conn, want); err != nil {
-		l.abandon()
-		return nil, fmt.Errorf("lock and load: %w", err)
-	}
-	return set, nil
-}
-
-// storeAndCommit is the second round trip. It is never cancelled: an interrupted
-// commit may have happened.
-func (l *lane) storeAndCommit(ctx context.Context, changes *pgx.Batch) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
-	defer cancel()
-	l.warned = nil
-	changes.Queue(commitTransaction)
-	results := l.conn.SendBatch(ctx, changes)
-	var err error
-	for range changes.Len() - 1 {
-		if _, execErr := results.Exec(); execErr != nil && err == nil {
-			err = execErr
+	for i, shard := range s.shards {
+		if held[i] {
+			shard.mu.Lock()
 		}
 	}
-	tag, commitErr := results.Exec()
-	if err == nil {
-		err = commitErr
+	return func() {
+		for i, shard := range s.shards {
+			if held[i] {
+				shard.mu.Unlock()
+			}
+		}
 	}
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	switch {
-	case err != nil:
-		return commitFailure(err)
-	case tag.String() != "COMMIT":
-		return fmt.Errorf("commit: the server answered %q", tag)
-	case l.warned != nil:
-		return fmt.Errorf("commit: %w: %w", ocs.ErrOutcomeUnknown, l.warned)
-	}
-	return nil
-}
-
-// commitFailure tells a transaction that was surely not committed from one that
-// may have been.
-func commitFailure(err error) error {
-	if surelyNotCommitted(err) {
-		return fmt.Errorf("store: %w", err)
-	}
-	return fmt.Errorf("commit: %w: %w", ocs.ErrOutcomeUnknown, err)
 }
 
 // Resolve implements ocs.Store.

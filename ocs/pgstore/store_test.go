@@ -69,7 +69,7 @@ func TestSessionComesBackAsItWas(t *testing.T) {
 		s.Served = ocs.ServedWindow{Top: 1<<32 - 1, Bits: 1<<64 - 1}
 		stored = *s
 	})
-	transact(t, l.Store, w, func(set *ocs.WorkingSet) {
+	transact(t, openStore(t, l.dsn), w, func(set *ocs.WorkingSet) { // which knows nothing yet
 		got := set.Sessions[refOf(w.Step)]
 		stored.New = false
 		if got == nil || !reflect.DeepEqual(normal(*got), normal(stored)) {
@@ -115,7 +115,7 @@ func TestFreezesAreStoredByDifference(t *testing.T) {
 			}
 		})
 		var held []int64
-		transact(t, l.Store, w, func(set *ocs.WorkingSet) {
+		transact(t, openStore(t, l.dsn), w, func(set *ocs.WorkingSet) {
 			for _, b := range set.Accounts[a.Key].Balances {
 				amount := int64(0)
 				for _, f := range set.Sessions[refOf(w.Step)].Targets[0].Freezes {
@@ -134,14 +134,14 @@ func TestFreezesAreStoredByDifference(t *testing.T) {
 	freeze(10, 25, 5) // nothing, update, insert
 	freeze(0, 25, 4)  // delete, nothing, update
 	freeze(0, 0, 0)   // delete all
-	if n := l.count(t, "session_freeze"); n != 0 {
+	if n := l.count(t, "session_freezes"); n != 0 {
 		t.Errorf("%d freezes left", n)
 	}
 }
 
-// When a rule breaks, the engine takes its marks back and lets the transaction end:
-// nothing of the half-done work is stored, whatever state it is in.
-func TestUnmarkedChangesAreNotStored(t *testing.T) {
+// When a rule breaks, the engine discards the set and lets the transaction end:
+// nothing of the half-done work is stored or remembered, whatever state it is in.
+func TestDiscardedChangesAreNotStored(t *testing.T) {
 	l := newLedger(t)
 	a := sampleAccount(t, l)
 	w := want(a, "s", ocs.Initial, 0)
@@ -149,10 +149,15 @@ func TestUnmarkedChangesAreNotStored(t *testing.T) {
 	transact(t, l.Store, w, func(set *ocs.WorkingSet) {
 		s := set.Sessions[refOf(w.Step)]
 		set.Accounts[a.Key].Balances[0].Frozen, set.Accounts[a.Key].Debt = 0, 9
-		s.Targets[0].Freezes, s.ClosedAt = nil, set.Now
+		s.Targets[0].Freezes, s.ClosedAt, s.Dirty = nil, set.Now, true
+		set.Discarded = true
 	})
-	transact(t, l.Store, w, func(set *ocs.WorkingSet) { clear(set.Sessions) })
-	if n := l.count(t, "session_freeze where amount = 40") + l.count(t, "session where closed_at is null"); n != 2 {
+	transact(t, l.Store, w, func(set *ocs.WorkingSet) {
+		if a, s := set.Accounts[a.Key], set.Sessions[refOf(w.Step)]; a.Balances[0].Frozen != 40 || a.Debt != 0 || !s.Open() {
+			t.Error("half-done work is remembered")
+		}
+	})
+	if n := l.count(t, "session_freezes where amount = 40") + l.count(t, "session where closed_at is null"); n != 2 {
 		t.Error("the session or its freeze was changed")
 	}
 	l.audit(t)
@@ -180,6 +185,7 @@ func TestLockThenLoad(t *testing.T) {
 	other := openStore(t, l.dsn)
 	a := sampleAccount(t, l)
 	session, event := want(a, "s", ocs.Update, 1), want(a, "event", ocs.Event, 0)
+	l.lanes[0].trust.locked, other.lanes[0].trust.locked = 1, 1
 
 	locked, ended := make(chan struct{}), make(chan error, 1)
 	go func() {

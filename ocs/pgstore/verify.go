@@ -2,8 +2,8 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -108,7 +108,7 @@ func (a *Admin) Verify(ctx context.Context) (VerifyReport, error) {
 func (r *VerifyReport) countRows(ctx context.Context, tx pgx.Tx) error {
 	return tx.QueryRow(ctx, `
 		select clock_timestamp(), (select count(*) from account), (select count(*) from balance), (select count(*) from session),
-		       (select count(*) from session_freeze), (select count(*) from journal)`).
+		       (select count(*) from session_freezes), (select count(*) from journal)`).
 		Scan(&r.At, &r.Accounts, &r.Balances, &r.Sessions, &r.Freezes, &r.Journal)
 }
 
@@ -139,7 +139,7 @@ where b.amount is distinct from coalesce(m.credited - m.debited, 0)`},
 	{RuleFrozen, `
 with held as (
 	select f.bucket, s.account, f.balance, sum(f.amount) amount
-	from session_freeze f join session s on s.bucket = f.bucket and s.key = f.session and s.sub = f.sub
+	from session_freezes f join session s on s.bucket = f.bucket and s.key = f.session and s.sub = f.sub
 	group by f.bucket, s.account, f.balance)
 select coalesce(b.account, h.account), coalesce(b.id, h.balance), '',
        format('frozen %s, but its freezes are %s', coalesce(b.frozen::text, 'is missing'), coalesce(h.amount, 0))
@@ -147,12 +147,9 @@ from balance b full join held h on h.bucket = b.bucket and h.account = b.account
 where b.frozen is distinct from coalesce(h.amount, 0)`},
 
 	{RuleOrphan, `
-select coalesce(s.account, b.account, 0), f.balance, coalesce(s.session_id, f.session::text),
-       format('%s frozen for target "%s", but the session is %s', f.amount, f.target, case when s.key is null then 'not there' else 'closed' end)
-from session_freeze f
-left join session s on s.bucket = f.bucket and s.key = f.session and s.sub = f.sub
-left join balance b on b.bucket = f.bucket and b.id = f.balance
-where s.key is null or s.closed_at is not null`},
+select s.account, f.balance, s.session_id, format('%s frozen for target "%s", but the session is closed', f.amount, f.target)
+from session_freezes f join session s on s.bucket = f.bucket and s.key = f.session and s.sub = f.sub
+where s.closed_at is not null`},
 
 	{RuleOnce, `
 select min(account), balance, coalesce(min(session_id), session::text),
@@ -178,7 +175,7 @@ where d.reversed <> coalesce(r.credited, 0) and d.at >= coalesce((select max(unt
 select s.account, f.balance, s.session_id, format('%s frozen for target "%s", but %s', f.amount, f.target,
        case when a.id is null then 'the account is not there' when b.id is null then 'the balance is not the account''s'
             else 'the deadline is ' || s.deadline end)
-from session_freeze f
+from session_freezes f
 join session s on s.bucket = f.bucket and s.key = f.session and s.sub = f.sub
 left join account a on a.bucket = s.bucket and a.id = s.account
 left join balance b on b.bucket = s.bucket and b.account = s.account and b.id = f.balance
@@ -211,8 +208,8 @@ func (r *VerifyReport) audit(ctx context.Context, tx pgx.Tx, a audit) error {
 
 // auditCharges compares what each target of a kept session was charged with what
 // the journal says was debited in money and overrun, and looks for freezes without
-// a target. A session that began before
-// the last dropped month is left out: a part of its rows is summed up.
+// a target. A session that began before the last dropped month is left out: a part
+// of its rows is summed up.
 func (r *VerifyReport) auditCharges(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		with paid as (
@@ -221,13 +218,10 @@ func (r *VerifyReport) auditCharges(ctx context.Context, tx pgx.Tx) error {
 			where j.session is not null and j.type <> $2 and j.kind <> 'credit'
 			group by j.bucket, j.session, j.sub, j.target),
 		by_session as (
-			select bucket, session, sub, array_agg(target) targets, array_agg(paid) paid from paid group by bucket, session, sub),
-		held as (
-			select bucket, session, sub, array_agg(target) targets, array_agg(amount) amounts from session_freeze group by bucket, session, sub)
-		select s.account, s.session_id, s.targets, coalesce(p.targets, '{}'), coalesce(p.paid, '{}'), coalesce(h.targets, '{}'), coalesce(h.amounts, '{}')
+			select bucket, session, sub, array_agg(target) targets, array_agg(paid) paid from paid group by bucket, session, sub)
+		select s.account, s.session_id, s.targets, coalesce(p.targets, '{}'), coalesce(p.paid, '{}')
 		from session s
 		left join by_session p on p.bucket = s.bucket and p.session = s.key and p.sub = s.sub
-		left join held h on h.bucket = s.bucket and h.session = s.key and h.sub = s.sub
 		where s.opened_at >= coalesce((select max(until) from closing), '-infinity')`, int16(ocs.Amount), int16(ocs.Event))
 	if err != nil {
 		return err
@@ -235,33 +229,26 @@ func (r *VerifyReport) auditCharges(ctx context.Context, tx pgx.Tx) error {
 	var account int64
 	var session string
 	var encoded []byte
-	var targets, held []string
-	var paid, amounts []int64
-	_, err = pgx.ForEachRow(rows, []any{&account, &session, &encoded, &targets, &paid, &held, &amounts}, func() error {
+	var targets []string
+	var paid []int64
+	_, err = pgx.ForEachRow(rows, []any{&account, &session, &encoded, &targets, &paid}, func() error {
+		v := Violation{Rule: RuleCharged, Account: account, Session: session}
 		states, err := decodeTargets(encoded)
 		if err != nil {
-			r.add(Violation{Rule: RuleCharged, Account: account, Session: session, Detail: err.Error()})
+			if errors.Is(err, errInvariant) { // a session that cannot be loaded cannot be ended
+				v.Rule = RuleEndless
+			}
+			v.Detail = err.Error()
+			r.add(v)
 			return nil
 		}
-		r.compareCharges(Violation{Rule: RuleCharged, Account: account, Session: session}, states, targets, paid)
-		r.compareFreezes(Violation{Rule: RuleEndless, Account: account, Session: session}, states, held, amounts)
+		r.compareCharges(v, states, targets, paid)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("rule %s: %w", RuleCharged, err)
 	}
 	return nil
-}
-
-// compareFreezes looks for freezes of targets the session does not know: it could
-// not be loaded, and so not be ended.
-func (r *VerifyReport) compareFreezes(v Violation, states []*ocs.TargetState, held []string, amounts []int64) {
-	for i, target := range held {
-		if !slices.ContainsFunc(states, func(t *ocs.TargetState) bool { return string(t.Target) == target }) {
-			v.Detail = fmt.Sprintf("%d frozen for target %q, which the session does not know", amounts[i], target)
-			r.add(v)
-		}
-	}
 }
 
 func (r *VerifyReport) compareCharges(v Violation, states []*ocs.TargetState, targets []string, paid []int64) {

@@ -128,7 +128,7 @@ func (c *cluster) lockAccount(t *testing.T) *lock {
 	}
 	tx, err := conns[0].Begin(t.Context())
 	if err == nil {
-		_, err = tx.Exec(t.Context(), "select from account for no key update")
+		_, err = tx.Exec(t.Context(), "with a as (select from account for no key update) select (select count(*) from a), b.id from balance b for no key update of b")
 	}
 	if err != nil {
 		t.Fatal(err)

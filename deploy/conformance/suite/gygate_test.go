@@ -292,7 +292,7 @@ func (g *gygate) hold() (release func()) {
 	g.t.Helper()
 	tx, err := g.pool.Begin(g.t.Context())
 	if err == nil {
-		_, err = tx.Exec(g.t.Context(), "select from account for no key update")
+		_, err = tx.Exec(g.t.Context(), "with a as (select from account for no key update) select (select count(*) from a), b.id from balance b for no key update of b")
 	}
 	if err != nil {
 		g.t.Fatal(err)

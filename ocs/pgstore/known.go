@@ -1,0 +1,87 @@
+package pgstore
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"gygate/ocs"
+	"gygate/ocs/recent"
+)
+
+// KnownMaxDefault bounds the accounts, and likewise the sessions, that a store
+// keeps over its lanes; a session takes about 1.5 KB, an account half of that.
+const KnownMaxDefault = 200_000
+
+// account is what is known of an account: the rows as they were last loaded or
+// stored. Whether they still are so, only a store that names the versions tells.
+type account struct {
+	*ocs.Account
+	balances []*ocs.Balance // by id: the first one is the guard
+	versions []int64        // of balances
+	written  bool           // something under the account is stored by the batch under way
+}
+
+func (a *account) key() ocs.AccountKey { return a.Account.Key }
+
+// guarded reports whether the account has a balance to guard it.
+func (a *account) guarded() bool { return len(a.balances) > 0 }
+
+// settle gives the account its balances, which were read beside it, by priority.
+func (a *account) settle() {
+	a.Balances = slices.Clone(a.balances)
+	slices.SortStableFunc(a.Balances, func(x, y *ocs.Balance) int { return cmp.Compare(x.Priority, y.Priority) })
+}
+
+// session is a known session. It is worth something only as long as its account is
+// known without a break: what others did under the account in between went by.
+type session struct {
+	*ocs.Session
+	under  *account
+	client ocs.Client // as stored
+}
+
+// shard is what is known of the buckets of one lane. One transaction at a time
+// holds it.
+type shard struct {
+	mu       sync.Mutex
+	accounts recent.Map[ocs.AccountKey, *account]
+	open     recent.Map[ocs.SessionRef, *session]
+	// Sessions that are over wait for repeats only, and not long: they must not push
+	// out those that go on.
+	closed recent.Map[ocs.SessionRef, *session]
+}
+
+// closedShare is the part of the known sessions that may be over.
+const closedShare = 8
+
+func newShard(limit int) *shard {
+	return &shard{
+		accounts: recent.New[ocs.AccountKey, *account](limit),
+		open:     recent.New[ocs.SessionRef, *session](limit),
+		closed:   recent.New[ocs.SessionRef, *session](limit / closedShare),
+	}
+}
+
+// session is the known session of an account that is known.
+func (s *shard) session(ref ocs.SessionRef, a *account) *session {
+	n, ok := s.open.Get(ref)
+	if !ok {
+		n, ok = s.closed.Get(ref)
+	}
+	if ok && n.under == a {
+		return n
+	}
+	return nil
+}
+
+// keep makes a session known, as it is now.
+func (s *shard) keep(n *session) {
+	ref := ocs.SessionRef{Key: n.Key, Sub: n.SubID}
+	if n.Open() {
+		s.open.Put(ref, n)
+		return
+	}
+	s.open.Drop(ref)
+	s.closed.Put(ref, n)
+}
