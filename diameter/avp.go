@@ -61,8 +61,9 @@ func (a AVP) Find(t Attribute) (AVP, bool) { return Find(a.Data, t) }
 // length does not fit; Validate has reported that before anybody relies on it.
 func Walk(b []byte) iter.Seq[AVP] {
 	return func(yield func(AVP) bool) {
+		var a AVP
 		for len(b) > 0 {
-			a, n, ok := next(b)
+			n, ok := a.read(b)
 			if !ok || !yield(a) {
 				return
 			}
@@ -81,26 +82,27 @@ func Find(b []byte, t Attribute) (AVP, bool) {
 	return AVP{}, false
 }
 
-// next reads the AVP at the start of b and how many octets it takes with its
-// padding. Missing padding behind the very last AVP is tolerated here and
-// refused by Validate.
-func next(b []byte) (AVP, int, bool) {
+// read makes a the AVP at the start of b and returns how many octets it takes with
+// its padding. Missing padding behind the very last AVP is tolerated here and
+// refused by Validate. It fills a in place: to copy it costs more than to read it.
+func (a *AVP) read(b []byte) (n int, ok bool) {
 	if len(b) < 8 {
-		return AVP{}, 0, false
+		return 0, false
 	}
-	a := AVP{Code: binary.BigEndian.Uint32(b), Flags: b[4]}
-	length, head := int(b[5])<<16|int(b[6])<<8|int(b[7]), 8
+	first := binary.BigEndian.Uint64(b) // code, flags, length
+	length, head := int(first&(1<<24-1)), 8
+	a.Code, a.Vendor, a.Flags = uint32(first>>32), 0, uint8(first>>24)
 	if a.Flags&AVPVendor != 0 {
 		head = 12
 	}
 	if length < head || length > len(b) {
-		return AVP{}, 0, false
+		return 0, false
 	}
 	if head == 12 {
 		a.Vendor = binary.BigEndian.Uint32(b[8:])
 	}
 	a.Data, a.Raw = b[head:length:length], b[:length:length]
-	return a, min(padded(length), len(b)), true
+	return min(padded(length), len(b)), true
 }
 
 func padded(n int) int { return (n + 3) &^ 3 }
