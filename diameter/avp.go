@@ -3,6 +3,7 @@ package diameter
 import (
 	"encoding/binary"
 	"iter"
+	"unsafe"
 )
 
 // AVP flag bits (RFC 6733 §4.1). The P bit (0x20) is never sent and ignored.
@@ -50,6 +51,12 @@ func (a AVP) Uint64() uint64 {
 
 // Text returns the data as a string (a copy).
 func (a AVP) Text() string { return string(a.Data) }
+
+// View returns the data as a string that lives off the message. That is sound
+// because nobody writes into a message that was received (see Reader); but the
+// string keeps all that arrived with it in memory, so what outlives the answer has
+// to be cloned.
+func (a AVP) View() string { return unsafe.String(unsafe.SliceData(a.Data), len(a.Data)) }
 
 // Group iterates the members of a grouped AVP.
 func (a AVP) Group() iter.Seq[AVP] { return Walk(a.Data) }

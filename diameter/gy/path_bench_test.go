@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"go.opentelemetry.io/otel"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"gygate/diameter"
 	"gygate/diameter/peer"
@@ -39,9 +41,7 @@ func BenchmarkServerPath(b *testing.B) {
 }
 
 func servePath(b *testing.B, engine Submitter) {
-	before := otel.GetMeterProvider()
-	otel.SetMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader())))
-	b.Cleanup(func() { otel.SetMeterProvider(before) })
+	asShipped(b)
 	tariff := testTariff()
 	known := map[string]Profile{testClient.Host: LenientProfile}
 	address := startServer(b, peer.ServerConfig{
@@ -61,6 +61,19 @@ func servePath(b *testing.B, engine Submitter) {
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(processorTime(b)-began)/float64(b.N), "cpu-ns/op")
+}
+
+// asShipped installs what gygate serve installs: a metrics SDK that somebody reads,
+// no tracing, and the collector's pace.
+func asShipped(b *testing.B) {
+	meters, tracers, percent := otel.GetMeterProvider(), otel.GetTracerProvider(), debug.SetGCPercent(400)
+	otel.SetMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader())))
+	otel.SetTracerProvider(noop.NewTracerProvider())
+	b.Cleanup(func() {
+		otel.SetMeterProvider(meters)
+		otel.SetTracerProvider(tracers)
+		debug.SetGCPercent(percent)
+	})
 }
 
 // shovel is a client that sends encoded requests and counts the octets of the

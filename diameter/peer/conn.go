@@ -87,9 +87,9 @@ type conn struct {
 	out        *writer
 	pending    *pending
 	processing processing
-	watchdog   atomic.Uint32 // Hop-by-Hop of the DWR without a DWA, 0 for none
-	cause      atomic.Int32  // Disconnect-Cause of the peer's DPR, -1 without one
-	noted      noted         // AVPs let pass; the reader's own
+	watchdog   atomic.Uint32      // Hop-by-Hop of the DWR without a DWA, 0 for none
+	cause      atomic.Int32       // Disconnect-Cause of the peer's DPR, -1 without one
+	note       func(diameter.AVP) // an AVP that was let pass; for the reader alone
 
 	ctx    context.Context // ends with the connection
 	cancel context.CancelCauseFunc
@@ -109,7 +109,7 @@ func (n *node) open(nc net.Conn, r *diameter.Reader, s side, m *machine, w *watc
 	}
 	c.processing.max = n.processingMax
 	c.cause.Store(-1)
-	c.noted = noted{log: c.log, dict: n.dict}
+	c.note = (&noted{log: c.log, dict: n.dict}).avp
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c
 }
@@ -293,7 +293,7 @@ func (c *conn) fault(m diameter.Message) *diameter.Error {
 	if e := readDestination(m, c.local).fault(c.local); e != nil {
 		return e
 	}
-	if e := c.dict.ValidateNoting(m, c.remote.Tolerate, c.noted.avp); e != nil {
+	if e := c.dict.ValidateNoting(m, c.remote.Tolerate, c.note); e != nil {
 		return e
 	}
 	if !c.processing.add() {
