@@ -3,6 +3,7 @@ package diameter
 import (
 	"encoding/binary"
 	"iter"
+	"unsafe"
 )
 
 // AVP flag bits (RFC 6733 §4.1). The P bit (0x20) is never sent and ignored.
@@ -51,6 +52,12 @@ func (a AVP) Uint64() uint64 {
 // Text returns the data as a string (a copy).
 func (a AVP) Text() string { return string(a.Data) }
 
+// View returns the data as a string that lives off the message. That is sound
+// because nobody writes into a message that was received (see Reader); but the
+// string keeps all that arrived with it in memory, so what outlives the answer has
+// to be cloned.
+func (a AVP) View() string { return unsafe.String(unsafe.SliceData(a.Data), len(a.Data)) }
+
 // Group iterates the members of a grouped AVP.
 func (a AVP) Group() iter.Seq[AVP] { return Walk(a.Data) }
 
@@ -61,8 +68,9 @@ func (a AVP) Find(t Attribute) (AVP, bool) { return Find(a.Data, t) }
 // length does not fit; Validate has reported that before anybody relies on it.
 func Walk(b []byte) iter.Seq[AVP] {
 	return func(yield func(AVP) bool) {
+		var a AVP
 		for len(b) > 0 {
-			a, n, ok := next(b)
+			n, ok := a.read(b)
 			if !ok || !yield(a) {
 				return
 			}
@@ -81,26 +89,27 @@ func Find(b []byte, t Attribute) (AVP, bool) {
 	return AVP{}, false
 }
 
-// next reads the AVP at the start of b and how many octets it takes with its
-// padding. Missing padding behind the very last AVP is tolerated here and
-// refused by Validate.
-func next(b []byte) (AVP, int, bool) {
+// read makes a the AVP at the start of b and returns how many octets it takes with
+// its padding. Missing padding behind the very last AVP is tolerated here and
+// refused by Validate. It fills a in place: to copy it costs more than to read it.
+func (a *AVP) read(b []byte) (n int, ok bool) {
 	if len(b) < 8 {
-		return AVP{}, 0, false
+		return 0, false
 	}
-	a := AVP{Code: binary.BigEndian.Uint32(b), Flags: b[4]}
-	length, head := int(b[5])<<16|int(b[6])<<8|int(b[7]), 8
+	first := binary.BigEndian.Uint64(b) // code, flags, length
+	length, head := int(first&(1<<24-1)), 8
+	a.Code, a.Vendor, a.Flags = uint32(first>>32), 0, uint8(first>>24)
 	if a.Flags&AVPVendor != 0 {
 		head = 12
 	}
 	if length < head || length > len(b) {
-		return AVP{}, 0, false
+		return 0, false
 	}
 	if head == 12 {
 		a.Vendor = binary.BigEndian.Uint32(b[8:])
 	}
 	a.Data, a.Raw = b[head:length:length], b[:length:length]
-	return a, min(padded(length), len(b)), true
+	return min(padded(length), len(b)), true
 }
 
 func padded(n int) int { return (n + 3) &^ 3 }

@@ -22,13 +22,17 @@ func BenchmarkValidateCCR(b *testing.B) {
 	}
 }
 
-func BenchmarkReadMessage(b *testing.B) {
-	raw := golden(b, "G1")
-	r := bytes.NewReader(raw)
+// BenchmarkReader is one message of many that arrived together.
+func BenchmarkReader(b *testing.B) {
+	stream := bytes.Repeat(golden(b, "G1"), 1000)
+	source := bytes.NewReader(stream)
+	r := diameter.NewReader(source)
 	b.ReportAllocs()
-	for b.Loop() {
-		r.Reset(raw)
-		if _, err := diameter.ReadMessage(r); err != nil {
+	for n := 0; b.Loop(); n++ {
+		if n%1000 == 0 {
+			source.Reset(stream)
+		}
+		if _, err := r.Next(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -22,6 +22,7 @@ var ownXML []byte
 type Dictionary struct {
 	parser   *dict.Parser
 	ietf     []*definition            // by code: most AVPs of most messages
+	tgpp     []*definition            // likewise those of the 3GPP: nearly all others
 	vendors  map[uint32][]*definition // by vendor, then code
 	defined  int
 	commands map[command]*grammar
@@ -38,6 +39,7 @@ type definition struct {
 	grammar   *grammar // of a Grouped AVP; nil: any members
 	opaque    bool     // a group that is passed on unread
 	open      bool     // a group in which gateways put AVPs of newer releases
+	compared  bool     // at the top of a message: the last check compares it with others
 }
 
 // NewDictionary loads the base, credit-control and 3GPP charging dictionaries
@@ -109,20 +111,31 @@ func (d *Dictionary) add(avp *dict.AVP) {
 	if avp.Code >= codeMax {
 		return
 	}
-	table := d.vendors[avp.VendorID]
-	if avp.VendorID == 0 {
-		table = d.ietf
-	}
+	table := d.table(avp.VendorID)
 	for int(avp.Code) >= len(table) {
 		table = append(table, nil)
 	}
 	table[avp.Code] = define(avp, d.defined)
 	d.defined++
-	if avp.VendorID == 0 {
+	switch avp.VendorID {
+	case 0:
 		d.ietf = table
-	} else {
+	case Vendor3GPP:
+		d.tgpp = table
+	default:
 		d.vendors[avp.VendorID] = table
 	}
+}
+
+// table holds a vendor's definitions by code.
+func (d *Dictionary) table(vendor uint32) []*definition {
+	switch vendor {
+	case 0:
+		return d.ietf
+	case Vendor3GPP:
+		return d.tgpp
+	}
+	return d.vendors[vendor]
 }
 
 func define(avp *dict.AVP, id int) *definition {
@@ -158,11 +171,14 @@ func (d *Dictionary) addGrammars() error {
 			return err
 		}
 	}
-	return d.markGroups()
+	return d.markSpecial()
 }
 
-// markGroups marks the groups that are treated apart.
-func (d *Dictionary) markGroups() error {
+// markSpecial marks the AVPs that are treated apart.
+func (d *Dictionary) markSpecial() error {
+	for _, a := range []Attribute{SessionID, AuthApplicationID, CCRequestType, RequestedAction} {
+		d.lookup(a.Code, a.Vendor).compared = true // the grammars name it: it is there
+	}
 	// What another node put there is passed on, not read.
 	for _, a := range []Attribute{ProxyInfo, FailedAVP} {
 		def, err := d.group(a)
@@ -207,11 +223,7 @@ func (d *Dictionary) Parser() *dict.Parser { return d.parser }
 
 // lookup returns nil for an AVP the dictionary does not know.
 func (d *Dictionary) lookup(code, vendor uint32) *definition {
-	table := d.ietf
-	if vendor != 0 {
-		table = d.vendors[vendor]
-	}
-	if code < uint32(len(table)) {
+	if table := d.table(vendor); code < uint32(len(table)) {
 		return table[code]
 	}
 	return nil

@@ -12,7 +12,13 @@ import (
 type grammar struct {
 	rules  []rule
 	choice []Attribute // exactly one of these must be present
-	slots  []uint8     // by definition: its rule plus one, 0 for none
+
+	// What compile makes of it. Rules are bits, in their order.
+	slots     []uint8 // by definition: its rule plus one, 0 for none
+	required  uint64  // must be present
+	single    uint64  // at most once
+	forbidden uint64  // never
+	chosen    uint64  // stand in choice
 }
 
 type rule struct {
@@ -22,8 +28,8 @@ type rule struct {
 }
 
 const (
-	many     = math.MaxUint8 // occurrences are counted in an octet that stops here
-	rulesMax = 48            // rules of one grammar; the counters live on the stack
+	many     = math.MaxInt // any number of times
+	rulesMax = 64          // rules of one grammar: each is a bit
 )
 
 func one(a Attribute) rule        { return rule{Attribute: a, min: 1, max: 1} }
@@ -41,7 +47,7 @@ func (g *grammar) exactlyOneOf(as ...Attribute) *grammar {
 	return g
 }
 
-// compile builds the table that finds an AVP's rule.
+// compile builds the table that finds an AVP's rule, and the sets of rules.
 func (g *grammar) compile(d *Dictionary) error {
 	if len(g.rules) > rulesMax {
 		return fmt.Errorf("%d rules in one grammar, room for %d", len(g.rules), rulesMax)
@@ -53,13 +59,29 @@ func (g *grammar) compile(d *Dictionary) error {
 			return fmt.Errorf("%s is unknown or has two rules", d.Name(r.Code, r.Vendor))
 		}
 		g.slots[def.id] = uint8(i + 1)
+		g.add(r, 1<<i)
 	}
 	for _, c := range g.choice {
-		if g.slots[d.lookup(c.Code, c.Vendor).id] == 0 {
+		slot := g.slots[d.lookup(c.Code, c.Vendor).id]
+		if slot == 0 {
 			return fmt.Errorf("%s is a choice without a rule", d.Name(c.Code, c.Vendor))
 		}
+		g.chosen |= 1 << (slot - 1)
 	}
 	return nil
+}
+
+// add puts a rule into the sets it belongs to.
+func (g *grammar) add(r rule, bit uint64) {
+	if r.min > 0 {
+		g.required |= bit
+	}
+	switch r.max {
+	case 0:
+		g.forbidden |= bit
+	case 1:
+		g.single |= bit
+	}
 }
 
 // command names a grammar: a command has one for its request, one for its answer.

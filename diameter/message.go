@@ -42,8 +42,8 @@ type Header struct {
 // Request reports whether the R bit is set.
 func (h Header) Request() bool { return h.Flags&FlagRequest != 0 }
 
-// Message is one framed message. Raw is the whole of it, header included, and
-// is owned by whoever holds the message.
+// Message is one framed message. Raw is the whole of it, header included; nobody
+// writes into it (see Reader).
 type Message struct {
 	Header
 	Raw []byte
@@ -69,9 +69,9 @@ func ReadMessage(r io.Reader) (Message, error) {
 	return Message{Header: parseHeader(raw), Raw: raw}, nil
 }
 
-// readBody reads the rest of a message of that length.
+// readBody reads the rest of a message of that length which begins with head.
 func readBody(r io.Reader, head []byte, length int) ([]byte, error) {
-	raw := make([]byte, min(length, bodyStep))
+	raw := make([]byte, min(length, max(bodyStep, len(head))))
 	for have := copy(raw, head); ; {
 		if _, err := io.ReadFull(r, raw[have:]); err != nil {
 			return nil, noEOF(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 	"unicode/utf8"
 
@@ -36,11 +37,11 @@ func (d *Dictionary) ValidateNoting(m Message, mode Mode, noted func(AVP)) *Erro
 	if fault != nil {
 		return fault
 	}
-	v := validator{Dictionary: d, mode: mode, application: m.Application, noted: noted}
+	v := validator{Dictionary: d, mode: mode, application: m.Application, credit: m.Command == CmdCreditControl && m.Request(), noted: noted}
 	if fault := v.members(m.Body(), g, 0, false); fault != nil {
 		return fault
 	}
-	return contradiction(m)
+	return v.contradiction()
 }
 
 // grammarOf checks the header and chooses the grammar.
@@ -70,8 +71,12 @@ type validator struct {
 	*Dictionary
 	mode        Mode
 	application uint32
+	credit      bool      // the message is a CCR
 	noted       func(AVP) // nil: nobody wants to know
 	avps        int
+
+	contradicted  *Error // the first contradiction among what compare has seen
+	event, action bool   // it saw EVENT_REQUEST, and a Requested-Action
 }
 
 // members checks the AVPs in b against g. tolerant: AVPs of newer 3GPP releases
@@ -80,31 +85,40 @@ func (v *validator) members(b []byte, g *grammar, depth int, tolerant bool) *Err
 	if depth > GroupDepthMax {
 		return &Error{Code: UnableToComply, Text: fmt.Sprintf("groups nested deeper than %d", GroupDepthMax)}
 	}
-	var seen [rulesMax]uint8
+	var seen uint64 // the rules of g that had an AVP
+	var a AVP
 	for rest := b; len(rest) > 0; {
-		a, n, ok := next(rest)
+		n, ok := a.read(rest)
 		if !ok || n != padded(len(a.Raw)) {
 			return v.brokenHeader(rest)
 		}
 		def := v.lookup(a.Code, a.Vendor)
-		if fault := v.avp(a, def, depth, tolerant); fault != nil {
+		if fault := v.avp(&a, def, depth, tolerant); fault != nil {
 			return fault
 		}
-		if fault := v.count(g, &seen, a, def); fault != nil {
-			return fault
+		if def != nil && g != nil {
+			if fault := v.count(g, &seen, &a, def); fault != nil {
+				return fault
+			}
+		}
+		if depth == 0 && def != nil && def.compared {
+			v.compare(&a)
 		}
 		rest = rest[n:]
 	}
-	return v.missing(g, &seen, b)
+	if g == nil {
+		return nil
+	}
+	return v.missing(g, seen, b)
 }
 
 // avp checks one AVP and, if it is a group we know, its members.
-func (v *validator) avp(a AVP, def *definition, depth int, tolerant bool) *Error {
+func (v *validator) avp(a *AVP, def *definition, depth int, tolerant bool) *Error {
 	if v.avps++; v.avps > AVPCountMax {
 		return &Error{Code: UnableToComply, Text: fmt.Sprintf("more than %d AVPs", AVPCountMax)}
 	}
 	if def == nil {
-		return v.unknown(a, tolerant)
+		return v.unknown(*a, tolerant)
 	}
 	if def.kind != datatype.GroupedType {
 		return v.value(a, def)
@@ -133,18 +147,18 @@ func (v *validator) unknown(a AVP, tolerant bool) *Error {
 }
 
 // value checks the data of an AVP that is no group.
-func (v *validator) value(a AVP, def *definition) *Error {
+func (v *validator) value(a *AVP, def *definition) *Error {
 	if size := fixedSize[def.kind]; size != 0 {
 		if len(a.Data) != int(size) {
 			if v.mode.TextChargingID && a.Is(chargingID3GPP) {
 				return nil // text from some gateways, and of no use to us
 			}
-			return v.wrongSize(a, def)
+			return v.wrongSize(*a, def)
 		}
 		// A Final-Unit-Action that the client does not know is TERMINATE, no
 		// fault of the answer (RFC 8506 §8.35, C-059).
 		if len(def.values) > 0 && !a.Is(FinalUnitAction) && (a.Vendor == 0 || !v.mode.UnlistedValues) && !slices.Contains(def.values, int32(a.Uint32())) {
-			return v.fault(InvalidAVPValue, a, fmt.Sprintf("value %d is not defined", int32(a.Uint32())))
+			return v.fault(InvalidAVPValue, *a, fmt.Sprintf("value %d is not defined", int32(a.Uint32())))
 		}
 		return nil
 	}
@@ -152,14 +166,14 @@ func (v *validator) value(a AVP, def *definition) *Error {
 	case datatype.UTF8StringType, datatype.DiameterURIType:
 		// PostgreSQL cannot store a zero octet in a text: refuse it at the door.
 		if !utf8.Valid(a.Data) || bytes.IndexByte(a.Data, 0) >= 0 {
-			return v.fault(InvalidAVPValue, a, "no valid UTF-8 text")
+			return v.fault(InvalidAVPValue, *a, "no valid UTF-8 text")
 		}
 	case datatype.DiameterIdentityType:
 		if !isIdentity(a.Data) {
-			return v.fault(InvalidAVPValue, a, "no DiameterIdentity")
+			return v.fault(InvalidAVPValue, *a, "no DiameterIdentity")
 		}
 	case datatype.AddressType:
-		return v.address(a, def)
+		return v.address(*a, def)
 	}
 	return nil
 }
@@ -207,38 +221,33 @@ func (v *validator) address(a AVP, def *definition) *Error {
 }
 
 // count checks that a may occur once more.
-func (v *validator) count(g *grammar, seen *[rulesMax]uint8, a AVP, def *definition) *Error {
-	if g == nil || def == nil || g.slots[def.id] == 0 {
+func (v *validator) count(g *grammar, seen *uint64, a *AVP, def *definition) *Error {
+	slot := g.slots[def.id]
+	if slot == 0 {
 		return nil
 	}
-	i := g.slots[def.id] - 1
-	if seen[i] == many {
-		return nil
-	}
-	seen[i]++
-	r := &g.rules[i]
+	bit := uint64(1) << (slot - 1)
+	again := *seen&bit != 0
+	*seen |= bit
 	switch {
-	case int(seen[i]) <= r.max, r.max == 0 && v.mode.ForbiddenAVPs:
-		return nil
-	case r.max == 0:
-		return v.fault(AVPNotAllowed, a, "not allowed here")
+	case again && g.single&bit != 0:
+		return v.fault(AVPOccursTooManyTimes, *a, "occurs too often")
+	case g.forbidden&bit != 0 && !v.mode.ForbiddenAVPs:
+		return v.fault(AVPNotAllowed, *a, "not allowed here")
 	}
-	return v.fault(AVPOccursTooManyTimes, a, "occurs too often")
+	return nil
 }
 
 // missing checks that everything required was seen in b.
-func (v *validator) missing(g *grammar, seen *[rulesMax]uint8, b []byte) *Error {
-	if g == nil {
-		return nil
-	}
-	for i := range g.rules {
-		r := &g.rules[i]
-		if int(seen[i]) >= r.min || r.harmless && v.mode.MissingMembers || v.forgiven(r, b) {
+func (v *validator) missing(g *grammar, seen uint64, b []byte) *Error {
+	for rest := g.required &^ seen; rest != 0; rest &= rest - 1 {
+		r := &g.rules[bits.TrailingZeros64(rest)]
+		if r.harmless && v.mode.MissingMembers || v.forgiven(r, b) {
 			continue
 		}
 		return v.required(r.Attribute)
 	}
-	if len(g.choice) > 0 {
+	if g.chosen != 0 {
 		return v.choice(g, seen, b)
 	}
 	return nil
@@ -259,12 +268,8 @@ func (v *validator) forgiven(r *rule, b []byte) bool {
 }
 
 // choice checks that exactly one of g.choice is in b.
-func (v *validator) choice(g *grammar, seen *[rulesMax]uint8, b []byte) *Error {
-	n := 0
-	for _, c := range g.choice {
-		n += int(seen[g.slots[v.lookup(c.Code, c.Vendor).id]-1])
-	}
-	switch {
+func (v *validator) choice(g *grammar, seen uint64, b []byte) *Error {
+	switch n := bits.OnesCount64(seen & g.chosen); {
 	case n == 0:
 		return v.required(g.choice...)
 	case n > 1 && !v.mode.several(g):
@@ -273,28 +278,36 @@ func (v *validator) choice(g *grammar, seen *[rulesMax]uint8, b []byte) *Error {
 	return nil
 }
 
-// contradiction checks what depends on more than one AVP or goes beyond a type.
-func contradiction(m Message) *Error {
-	credit := m.Command == CmdCreditControl && m.Request()
-	event, action := false, false
-	for a := range m.AVPs() {
-		switch {
-		case a.Is(SessionID):
-			if n := len(a.Data); n == 0 || n > SessionIDMax {
-				return &Error{Code: InvalidAVPValue, Failed: example(SessionID, nil), Text: fmt.Sprintf("Session-Id of %d octets", n)}
-			}
-		case a.Is(AuthApplicationID):
-			if credit && a.Uint32() != m.Application {
-				return &Error{Code: InvalidAVPValue, Failed: a.Raw, Text: "Auth-Application-Id is not the application of the header"}
-			}
-		case a.Is(CCRequestType):
-			event = a.Uint32() == eventRequest
-		case a.Is(RequestedAction):
-			action = true
+// compare takes note of an AVP that depends on others or goes beyond its type.
+func (v *validator) compare(a *AVP) {
+	switch a.Code {
+	case SessionID.Code:
+		if n := len(a.Data); n == 0 || n > SessionIDMax {
+			v.contradict(InvalidAVPValue, example(SessionID, nil), fmt.Sprintf("Session-Id of %d octets", n))
 		}
+	case AuthApplicationID.Code:
+		if v.credit && a.Uint32() != v.application {
+			v.contradict(InvalidAVPValue, a.Raw, "Auth-Application-Id is not the application of the header")
+		}
+	case CCRequestType.Code:
+		v.event = a.Uint32() == eventRequest
+	case RequestedAction.Code:
+		v.action = true
 	}
-	if credit && event && !action {
+}
+
+// contradict keeps the first contradiction: it counts only when nothing else is
+// wrong.
+func (v *validator) contradict(code ResultCode, failed []byte, text string) {
+	if v.contradicted == nil {
+		v.contradicted = &Error{Code: code, Failed: failed, Text: text}
+	}
+}
+
+// contradiction is the last check: what depends on more than one AVP.
+func (v *validator) contradiction() *Error {
+	if v.contradicted == nil && v.credit && v.event && !v.action {
 		return &Error{Code: MissingAVP, Failed: example(RequestedAction, smallest(datatype.EnumeratedType)), Text: "missing Requested-Action"}
 	}
-	return nil
+	return v.contradicted
 }

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"gygate/cmd/gygate/config"
 )
@@ -76,9 +77,10 @@ func newLogger(c config.Telemetry, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// startTraces leaves the global provider alone when nobody would receive a span,
-// so that an untraced gateway pays nothing. The sampler is the SDK's: parent
-// based, or what OTEL_TRACES_SAMPLER says.
+// startTraces installs the provider that does nothing when nobody would receive a
+// span, so that an untraced gateway pays nothing: the global one, which waits for
+// another, makes four objects for each. The sampler is the SDK's: parent based, or
+// what OTEL_TRACES_SAMPLER says.
 func (t *Telemetry) startTraces(ctx context.Context, about *resource.Resource, extra []sdktrace.SpanProcessor) error {
 	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(about)}
 	for _, p := range extra {
@@ -92,6 +94,7 @@ func (t *Telemetry) startTraces(ctx context.Context, about *resource.Resource, e
 		options = append(options, sdktrace.WithBatcher(exporter))
 	}
 	if len(options) == 1 {
+		otel.SetTracerProvider(noop.NewTracerProvider())
 		return nil
 	}
 	provider := sdktrace.NewTracerProvider(options...)

@@ -77,15 +77,16 @@ const (
 )
 
 // watchRequest raises what can be seen in the request.
-func (x *exchange) watchRequest() {
-	if at := x.ccr.EventTimestamp; !at.IsZero() {
+func (x *exchange) watchRequest(r *CCR) {
+	if at := r.EventTimestamp; !at.IsZero() {
 		if ahead := at.Sub(x.began); ahead > clockAhead || ahead < -clockBehind {
 			x.raise(alarmClock, "ahead", ahead.Round(time.Second))
 		}
 	}
-	for _, s := range x.ccr.services() {
-		for i := range s.Used {
-			if s.Used[i].disagrees() {
+	services := r.services()
+	for i := range services {
+		for j := range services[i].Used {
+			if services[i].Used[j].disagrees() {
 				x.raise(alarmOctets)
 				return
 			}
@@ -126,23 +127,28 @@ func (x *exchange) watchOutcome(o *ocs.Outcome) {
 func (x *exchange) watchPrices(o *ocs.Outcome) {
 	switch o.Refusal {
 	case ocs.UnknownContext:
-		x.raise(alarmContext, "context", contextName(x.ccr.ServiceContextID))
+		x.raise(alarmContext, "context", contextName(x.again().ServiceContextID))
 		return
 	case ocs.Unrated:
-		x.raise(alarmPrice, "group", x.pricedBy(culprit(x.ccr, *o)), "context", contextName(x.ccr.ServiceContextID))
+		x.raisePrice(x.culprit(o))
 		return
 	}
 	for i := range o.Items {
 		if o.Items[i].Refusal == ocs.Unrated {
-			x.raise(alarmPrice, "group", x.pricedBy(o.Items[i].Target), "context", contextName(x.ccr.ServiceContextID))
+			x.raisePrice(o.Items[i].Target)
 			return
 		}
 	}
 }
 
+func (x *exchange) raisePrice(t ocs.Target) {
+	r := x.again()
+	x.raise(alarmPrice, "group", x.pricedBy(r, t), "context", contextName(r.ServiceContextID))
+}
+
 // pricedBy is the rating group under which the price of a target is looked up.
-func (x *exchange) pricedBy(t ocs.Target) uint32 {
-	if group, ok := x.ccr.classGroup(x.from, x.ccr.services()); ok {
+func (x *exchange) pricedBy(r *CCR, t ocs.Target) uint32 {
+	if group, ok := r.classGroup(&x.from, r.services()); ok {
 		return group
 	}
 	if group, _ := service(t); group.Present {

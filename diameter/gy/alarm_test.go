@@ -64,14 +64,14 @@ func TestAlarmOfWhatIsNotSold(t *testing.T) {
 // service's, of our own VPN logic that of the class it found.
 func TestAlarmNamesTheGroupThatWasLookedUp(t *testing.T) {
 	r := call("vpnas1;1", ocs.Initial, 0, ask())
-	x := &exchange{ccr: &r, context: &ocs.ServiceContext{DefaultRatingGroup: 7}}
+	x := &exchange{context: &ocs.ServiceContext{DefaultRatingGroup: 7}}
 	for target, want := range map[ocs.Target]uint32{"": 7, "/3": 7, "12/3": 12} {
-		if got := x.pricedBy(target); got != want {
+		if got := x.pricedBy(&r, target); got != want {
 			t.Errorf("target %q: group %d, want %d", target, got, want)
 		}
 	}
 	x.from = peer.Remote{Trusted: true}
-	if got := x.pricedBy(""); got != vpnlogic.RatingOnNet {
+	if got := x.pricedBy(&r, ""); got != vpnlogic.RatingOnNet {
 		t.Errorf("of a class: group %d, want %d", got, vpnlogic.RatingOnNet)
 	}
 }

@@ -19,7 +19,9 @@ func (a atOnce) Submit(_ *ocs.Step, done func(ocs.Outcome)) { done(a.outcome) }
 func BenchmarkServe(b *testing.B) {
 	r := call("1", ocs.Update, 1, ask(threshold(50)))
 	m := parse(b, r.Append(nil, diameter.Header{}))
-	s := NewServer(ServerConfig{Local: testLocal, Tariff: testTariff, SharedDatabase: true}, atOnce{slice(0)})
+	asShipped(b)
+	tariff := testTariff()
+	s := NewServer(ServerConfig{Local: testLocal, Tariff: func() *ocs.Tariff { return tariff }, SharedDatabase: true}, atOnce{slice(0)})
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Serve(context.Background(), peer.Remote{Tolerate: diameter.Lenient}, m, func([]byte) {})

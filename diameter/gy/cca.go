@@ -1,6 +1,7 @@
 package gy
 
 import (
+	"sync"
 	"time"
 
 	"gygate/diameter"
@@ -82,6 +83,21 @@ type PoolReference struct {
 type Announcement struct {
 	ID     uint32           // Announcement-Identifier
 	Before Optional[uint32] // Time-Indicator: seconds before the quota ends
+}
+
+// draft is a CCA in the hands of the server, with room for what it nearly always
+// has, and for the frame: whoever takes an answer copies it.
+type draft struct {
+	CCA
+	services [1]ServiceAnswer
+	frame    []byte
+}
+
+var draftPool = sync.Pool{New: func() any { return new(draft) }}
+
+func (d *draft) empty() *CCA {
+	d.CCA = CCA{Services: d.services[:0]}
+	return &d.CCA
 }
 
 // Append appends the whole answer to req: the header mirrored, Session-Id

@@ -1,9 +1,9 @@
 package gy
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash"
 
 	"gygate/diameter"
 	"gygate/ocs"
@@ -12,18 +12,31 @@ import (
 // parser collects one CCR.
 type parser struct {
 	ccr     *CCR
-	content hash.Hash
-	sum     [32]byte
-	head    [12]byte
+	content []byte // what Content is the hash of: all that moves money
+
+	// Room for the first reports of use and for the call; nil: there is none.
+	used []UsedUnits
+	ims  *IMSInformation
 }
 
-func (p *parser) take(a diameter.AVP) *diameter.Error {
+func (p *parser) parse(m diameter.Message) *diameter.Error {
+	for a := range m.AVPs() {
+		if err := p.take(&a); err != nil {
+			return err
+		}
+	}
+	sum := sha256.Sum256(p.content)
+	p.ccr.Content = [16]byte(sum[:16])
+	return nil
+}
+
+func (p *parser) take(a *diameter.AVP) *diameter.Error {
 	if a.Vendor == 0 {
 		return p.takeBase(a)
 	}
 	switch {
 	case a.Is(diameter.ServiceInformation):
-		return p.ccr.Call.parse(a)
+		return p.ccr.Call.parse(a, p.ims)
 	case a.Is(diameter.RefundInformation), a.Is(diameter.ReportingReason):
 		return p.takeUnits(a)
 	}
@@ -32,27 +45,27 @@ func (p *parser) take(a diameter.AVP) *diameter.Error {
 
 // takeBase reads the AVPs of the base protocol and of RFC 8506. Whatever is not
 // named here is not needed: validation has refused what must be understood.
-func (p *parser) takeBase(a diameter.AVP) *diameter.Error {
+func (p *parser) takeBase(a *diameter.AVP) *diameter.Error {
 	r := p.ccr
 	switch a.Code {
 	case diameter.SessionID.Code:
-		r.SessionID = a.Text()
+		r.SessionID = a.View()
 	case diameter.OriginHost.Code:
-		r.OriginHost = a.Text()
+		r.OriginHost = a.View()
 	case diameter.OriginRealm.Code:
-		r.OriginRealm = a.Text()
+		r.OriginRealm = a.View()
 	case diameter.DestinationRealm.Code:
-		r.DestinationRealm = a.Text()
+		r.DestinationRealm = a.View()
 	case diameter.DestinationHost.Code:
-		r.DestinationHost = a.Text()
+		r.DestinationHost = a.View()
 	case diameter.RouteRecord.Code:
-		r.RouteRecord = append(r.RouteRecord, a.Text())
+		r.RouteRecord = append(r.RouteRecord, a.View())
 	case diameter.OriginStateID.Code:
 		r.OriginStateID = a.Uint32()
 	case diameter.EventTimestamp.Code:
 		r.EventTimestamp = a.Time()
 	case diameter.UserName.Code:
-		r.UserName = a.Text()
+		r.UserName = a.View()
 	case diameter.TerminationCause.Code:
 		r.TerminationCause = Some(a.Uint32())
 	default:
@@ -61,11 +74,11 @@ func (p *parser) takeBase(a diameter.AVP) *diameter.Error {
 	return nil
 }
 
-func (p *parser) takeCharging(a diameter.AVP) (err *diameter.Error) {
+func (p *parser) takeCharging(a *diameter.AVP) (err *diameter.Error) {
 	r := p.ccr
 	switch a.Code {
 	case diameter.ServiceContextID.Code:
-		r.ServiceContextID = a.Text()
+		r.ServiceContextID = a.View()
 	case diameter.CCRequestType.Code:
 		if v := a.Uint32(); v < uint32(ocs.Initial) || v > uint32(ocs.Event) {
 			return invalid(a.Raw, fmt.Sprintf("CC-Request-Type %d", v))
@@ -92,7 +105,7 @@ func (p *parser) takeCharging(a diameter.AVP) (err *diameter.Error) {
 }
 
 // takeUnits reads what moves money, and hashes it.
-func (p *parser) takeUnits(a diameter.AVP) *diameter.Error {
+func (p *parser) takeUnits(a *diameter.AVP) *diameter.Error {
 	switch {
 	case a.Is(diameter.RequestedAction):
 		p.hash(a)
@@ -106,11 +119,10 @@ func (p *parser) takeUnits(a diameter.AVP) *diameter.Error {
 			return &diameter.Error{Code: diameter.AVPOccursTooManyTimes, Failed: a.Raw,
 				Text: fmt.Sprintf("more than %d Multiple-Services-Credit-Control", ocs.ItemsMax)}
 		}
-		s, err := parseService(a)
-		p.ccr.Services = append(p.ccr.Services, s)
-		return err
+		p.ccr.Services = append(p.ccr.Services, Service{})
+		return p.takeService(&p.ccr.Services[len(p.ccr.Services)-1], a)
 	default:
-		known, err := p.ccr.Command.take(a)
+		known, err := p.takeMember(&p.ccr.Command, a)
 		if known {
 			p.hash(a)
 		}
@@ -120,39 +132,36 @@ func (p *parser) takeUnits(a diameter.AVP) *diameter.Error {
 }
 
 // hash adds the AVP without its flags, which a relay may change.
-func (p *parser) hash(a diameter.AVP) {
-	binary.BigEndian.PutUint32(p.head[:], a.Code)
-	binary.BigEndian.PutUint32(p.head[4:], a.Vendor)
-	binary.BigEndian.PutUint32(p.head[8:], uint32(len(a.Data)))
-	p.content.Write(p.head[:])
-	p.content.Write(a.Data)
+func (p *parser) hash(a *diameter.AVP) {
+	p.content = binary.BigEndian.AppendUint32(p.content, a.Code)
+	p.content = binary.BigEndian.AppendUint32(p.content, a.Vendor)
+	p.content = binary.BigEndian.AppendUint32(p.content, uint32(len(a.Data)))
+	p.content = append(p.content, a.Data...)
 }
 
-func parseService(group diameter.AVP) (s Service, err *diameter.Error) {
+// takeService reads one MSCC. What stands before a fault counts.
+func (p *parser) takeService(s *Service, group *diameter.AVP) *diameter.Error {
 	for a := range group.Group() {
-		if _, err = s.take(a); err != nil {
-			return s, err
+		if _, err := p.takeMember(s, &a); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // identifiersMax bounds the Service-Identifiers of one target: their list names
 // the target, and names stand in keys of the database, which have a limit.
 const identifiersMax = 32
 
-// take reads one member of an MSCC, or of the command when there is none. It
+// takeMember reads one member of an MSCC, or of the command when there is none. It
 // reports whether the AVP is one that moves money.
-func (s *Service) take(a diameter.AVP) (known bool, err *diameter.Error) {
+func (p *parser) takeMember(s *Service, a *diameter.AVP) (known bool, err *diameter.Error) {
 	switch {
 	case a.Is(diameter.RequestedServiceUnit):
-		var u ServiceUnits
-		u, err = parseUnits(a)
-		s.Requested = Some(u)
+		s.Requested.Present = true
+		err = parseUnits(&s.Requested.Value, a)
 	case a.Is(diameter.UsedServiceUnit):
-		var u UsedUnits
-		u, err = parseUsed(a)
-		s.Used = append(s.Used, u)
+		err = parseUsed(p.anotherUse(s), a)
 	case a.Is(diameter.RatingGroup):
 		s.RatingGroup = Some(a.Uint32())
 	case a.Is(diameter.ServiceIdentifier):
@@ -169,4 +178,14 @@ func (s *Service) take(a diameter.AVP) (known bool, err *diameter.Error) {
 		return false, nil
 	}
 	return true, err
+}
+
+// anotherUse adds a report to the service, the first ones of a request in the
+// parser's room.
+func (p *parser) anotherUse(s *Service) *UsedUnits {
+	if s.Used == nil {
+		s.Used, p.used = p.used, nil
+	}
+	s.Used = append(s.Used, UsedUnits{})
+	return &s.Used[len(s.Used)-1]
 }

@@ -1,6 +1,7 @@
 package gy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -152,7 +153,7 @@ var sessionsRows = []row{
 		m := d.frame(d.session()(ocs.Initial, 0, ask()))
 		answers := make(chan []byte, 2)
 		for range 2 {
-			d.server.Serve(context.Background(), peer.Remote{Tolerate: diameter.Lenient}, m, func(frame []byte) { answers <- frame })
+			d.server.Serve(context.Background(), peer.Remote{Tolerate: diameter.Lenient}, m, func(frame []byte) { answers <- bytes.Clone(frame) })
 		}
 		if first, second := <-answers, <-answers; string(first) != string(second) {
 			t.Errorf("answers\n%x\nand\n%x", first, second)
@@ -380,7 +381,7 @@ func TestParallelUpdates(t *testing.T) {
 	d.wants(s(ocs.Initial, 0, first...), 2001, 2001, 2001, 2001)
 	answers := make(chan []byte, len(groups))
 	for n, g := range groups {
-		d.server.Serve(context.Background(), d.from, d.frame(s(ocs.Update, uint32(n+1), carried(g, 10_000_000))), func(frame []byte) { answers <- frame })
+		d.server.Serve(context.Background(), d.from, d.frame(s(ocs.Update, uint32(n+1), carried(g, 10_000_000))), func(frame []byte) { answers <- bytes.Clone(frame) })
 	}
 	var numbers []uint32
 	for range groups {

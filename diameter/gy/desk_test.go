@@ -1,6 +1,7 @@
 package gy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"regexp"
@@ -137,7 +138,7 @@ func (d *desk) serve(m diameter.Message) diameter.Message {
 		return parse(d.t, diameter.ErrorAnswer(nil, m, fault, testLocal))
 	}
 	answers := make(chan []byte, 1)
-	d.server.Serve(context.Background(), d.from, m, func(frame []byte) { answers <- frame })
+	d.server.Serve(context.Background(), d.from, m, func(frame []byte) { answers <- bytes.Clone(frame) })
 	return parse(d.t, <-answers)
 }
 

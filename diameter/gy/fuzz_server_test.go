@@ -1,6 +1,7 @@
 package gy
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"testing"
@@ -135,7 +136,7 @@ func (c *conversation) say() {
 		c.got <- diameter.ErrorAnswer(nil, m, fault, testLocal)
 		return
 	}
-	c.server.Serve(context.Background(), c.from, m, func(frame []byte) { c.got <- frame })
+	c.server.Serve(context.Background(), c.from, m, func(frame []byte) { c.got <- bytes.Clone(frame) })
 }
 
 // happen is what is no request.

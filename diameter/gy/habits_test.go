@@ -123,7 +123,7 @@ func TestProfileOf(t *testing.T) {
 		{look, "gw.example", peer.Remote{Host: "dra.example"}, Profile{RefundMax: 3, No4011: true}},
 		{look, "gw.example", peer.Remote{Host: "liar.example"}, Profile{No4011: true}},
 	} {
-		if got := profileOf(c.look, c.client, c.from); got != c.want {
+		if got := profileOf(c.look, c.client, &c.from); got != c.want {
 			t.Errorf("%s from %+v: %+v, want %+v", c.client, c.from, got, c.want)
 		}
 	}

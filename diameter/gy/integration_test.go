@@ -47,7 +47,7 @@ func startLoop(t *testing.T, money ocs.Money) *loop {
 	return l
 }
 
-func startServer(t *testing.T, config peer.ServerConfig, h peer.Handler) (address string) {
+func startServer(t testing.TB, config peer.ServerConfig, h peer.Handler) (address string) {
 	t.Helper()
 	server, err := peer.NewServer(config, h)
 	if err != nil {

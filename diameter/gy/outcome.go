@@ -12,41 +12,30 @@ const (
 	balanceIsLow      uint32 = 1 // Low-Balance-Indication
 )
 
-// reply turns the outcome into the answer to the request.
-func (x *exchange) reply(o ocs.Outcome) *CCA {
-	a := x.envelope()
-	if refusal, target := refused(x.ccr, x.context, o); refusal != "" {
+// reply makes a the answer to the request.
+func (x *exchange) reply(a *CCA, o *ocs.Outcome) {
+	a.Type, a.Number, a.SubSession, a.UserName = x.echo.kind, x.echo.number, x.echo.subSession, x.echo.userName
+	a.OriginStateID = x.server.config.Local.StateID
+	if refusal, target := x.refused(o); refusal != "" {
 		x.refuse(a, refusal, target)
-		return a
+		return
 	}
 	a.ResultCode = diameter.Success
 	for i := range o.Items {
 		item := &o.Items[i]
-		answer := x.result(item, o.Currency)
 		if item.Refusal != "" && a.ErrorMessage == "" {
 			a.ErrorMessage = string(item.Refusal)
 			a.Failed = failedAVPs(answerTo(item.Refusal).shows, x.m, item.Target, atService)
 		}
-		if !x.ccr.multiple() {
-			a.Command = answer
+		if !x.echo.multiple {
+			x.result(&a.Command, item, o.Currency)
 			break
 		}
-		a.Services = append(a.Services, answer)
+		a.Services = append(a.Services, ServiceAnswer{})
+		x.result(&a.Services[len(a.Services)-1], item, o.Currency)
 	}
 	x.addHandling(a, o)
 	x.addMoney(a, o)
-	return a
-}
-
-// envelope is what every answer to a readable request carries.
-func (x *exchange) envelope() *CCA {
-	return &CCA{
-		Type:          x.ccr.Type,
-		Number:        x.ccr.Number,
-		SubSession:    x.ccr.SubSession,
-		UserName:      x.ccr.UserName,
-		OriginStateID: x.server.config.Local.StateID,
-	}
 }
 
 // refused finds the refusal that stands at the command, and the target it is
@@ -54,11 +43,11 @@ func (x *exchange) envelope() *CCA {
 // request; of the first item when all are refused and nothing keeps the code
 // inside an MSCC (conformance B-094, B-095). What is free is free at the command
 // only where nothing else can be open in the session (B-151, B-152).
-func refused(r *CCR, c *ocs.ServiceContext, o ocs.Outcome) (ocs.Refusal, ocs.Target) {
+func (x *exchange) refused(o *ocs.Outcome) (ocs.Refusal, ocs.Target) {
 	if o.Refusal != "" {
-		return o.Refusal, culprit(r, o)
+		return o.Refusal, x.culprit(o)
 	}
-	all, free := len(o.Items) > 0, r.Type != ocs.Update
+	all, free := len(o.Items) > 0, x.echo.kind != ocs.Update
 	for i := range o.Items {
 		refusal := o.Items[i].Refusal
 		if refusal != "" && answerTo(refusal).level == atCommand {
@@ -67,7 +56,7 @@ func refused(r *CCR, c *ocs.ServiceContext, o ocs.Outcome) (ocs.Refusal, ocs.Tar
 		all = all && refusal != ""
 		free = free && refusal == ocs.Free
 	}
-	if all && (free || !inside(r, c)) {
+	if all && (free || !x.inside()) {
 		return o.Items[0].Refusal, o.Items[0].Target
 	}
 	return "", ""
@@ -78,25 +67,25 @@ func refused(r *CCR, c *ocs.ServiceContext, o ocs.Outcome) (ocs.Refusal, ocs.Tar
 // session to keep. A first interrogation keeps the session only for clients
 // that act on codes inside (data gateways); in mid-session the MSCC it is, so
 // that a final interrogation can still report the rest.
-func inside(r *CCR, c *ocs.ServiceContext) bool {
+func (x *exchange) inside() bool {
 	switch {
-	case !r.multiple(), r.Type == ocs.Event:
+	case !x.echo.multiple, x.echo.kind == ocs.Event:
 		return false
-	case r.Type == ocs.Initial:
-		return c.ItemRefusals
+	case x.echo.kind == ocs.Initial:
+		return x.context.ItemRefusals
 	default:
 		return true
 	}
 }
 
 // culprit is the target that brought the whole step down, "" when none did.
-func culprit(r *CCR, o ocs.Outcome) ocs.Target {
+func (x *exchange) culprit(o *ocs.Outcome) ocs.Target {
 	for i := range o.Items {
 		if o.Items[i].Refusal == o.Refusal {
 			return o.Items[i].Target
 		}
 	}
-	if services := r.services(); len(services) == 1 {
+	if services := x.again().services(); len(services) == 1 {
 		return services[0].target()
 	}
 	return ""
@@ -116,8 +105,8 @@ func (x *exchange) refuse(a *CCA, refusal ocs.Refusal, target ocs.Target) {
 // addHandling says what the client is to do when no answer comes: for the session
 // once, at its beginning; what the service itself has set in mid-session too,
 // where it may have changed (conformance B-026, B-160 to B-162).
-func (x *exchange) addHandling(a *CCA, o ocs.Outcome) {
-	first, event := x.ccr.Type == ocs.Initial, x.ccr.Type == ocs.Event
+func (x *exchange) addHandling(a *CCA, o *ocs.Outcome) {
+	first, event := x.echo.kind == ocs.Initial, x.echo.kind == ocs.Event
 	if first && x.server.config.SharedDatabase {
 		a.SessionFailover = Some(failoverSupported)
 	}
@@ -126,7 +115,7 @@ func (x *exchange) addHandling(a *CCA, o ocs.Outcome) {
 		handling, own = x.context.FailureHandling[""]
 	}
 	switch {
-	case own && (first || x.ccr.Type == ocs.Update):
+	case own && (first || x.echo.kind == ocs.Update):
 		a.FailureHandling = Some(handling)
 	case first:
 		a.FailureHandling = Some(uint32(x.server.config.FailureHandling))
@@ -138,9 +127,9 @@ func (x *exchange) addHandling(a *CCA, o ocs.Outcome) {
 
 // addMoney adds what the service costs and what is left. Currency 0 means that
 // no account was reached.
-func (x *exchange) addMoney(a *CCA, o ocs.Outcome) {
+func (x *exchange) addMoney(a *CCA, o *ocs.Outcome) {
 	config := &x.server.config
-	enquiry := x.ccr.Type == ocs.Event && x.ccr.action() == ocs.CheckBalance
+	enquiry := x.echo.kind == ocs.Event && x.echo.action == ocs.CheckBalance
 	if enquiry {
 		a.CheckBalance = Some(uint32(0))
 		if o.NoCredit {
@@ -164,7 +153,7 @@ func (x *exchange) addMoney(a *CCA, o ocs.Outcome) {
 // tellsCost leaves Cost-Information out where refusals stay inside the MSCC: such
 // clients are data gateways, which have no use for it (conformance trace 7).
 func (x *exchange) tellsCost() bool {
-	switch x.ccr.Type {
+	switch x.echo.kind {
 	case ocs.Terminate, ocs.Event:
 		return !x.context.ItemRefusals
 	case ocs.Update:

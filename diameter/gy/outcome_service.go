@@ -9,11 +9,11 @@ import (
 // ends, in seconds (conformance B-181; C-056 has the same default).
 const announceBefore = 15
 
-// result is what one target gets. Its Result-Code is always there, although
+// result makes a what one target gets. Its Result-Code is always there, although
 // the grammar makes it optional (conformance B-093). A refusal for want of credit
 // may say what to do instead (B-095, B-132).
-func (x *exchange) result(item *ocs.ItemOutcome, c ocs.Currency) ServiceAnswer {
-	a := ServiceAnswer{ResultCode: diameter.Success, RefundInformation: item.RefundToken}
+func (x *exchange) result(a *ServiceAnswer, item *ocs.ItemOutcome, c ocs.Currency) {
+	a.ResultCode, a.RefundInformation = diameter.Success, item.RefundToken
 	a.RatingGroup, a.Identifiers = service(item.Target)
 	if item.Refusal != "" {
 		a.ResultCode = answerTo(item.Refusal).code
@@ -23,10 +23,11 @@ func (x *exchange) result(item *ocs.ItemOutcome, c ocs.Currency) ServiceAnswer {
 		a.addFinal(item, x.context)
 	}
 	if item.Granted != nil {
-		a.Granted = Some(GrantedUnits{ServiceUnits: unitsOf(*item.Granted, c), TariffTimeChange: item.SwitchAt})
-		x.addControl(&a, item)
+		a.Granted.Present = true
+		a.Granted.Value.set(*item.Granted, c)
+		a.Granted.Value.TariffTimeChange = item.SwitchAt
+		x.addControl(a, item)
 	}
-	return a
 }
 
 // addFinal adds Final-Unit-Indication: what follows the last units. An operator

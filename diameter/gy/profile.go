@@ -53,7 +53,7 @@ const shortValidity = 60 * time.Second
 // profileOf finds the profile of a request's client: by its Origin-Host, else by
 // the peer that delivered it. RefundMax is a permission, and a peer calls itself a
 // relay: all but trusted ones have only their own, whatever Origin-Host they write.
-func profileOf(look func(host string) (Profile, bool), client string, from peer.Remote) Profile {
+func profileOf(look func(host string) (Profile, bool), client string, from *peer.Remote) Profile {
 	if look == nil {
 		return LenientProfile
 	}

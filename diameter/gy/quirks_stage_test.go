@@ -1,6 +1,7 @@
 package gy
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -249,7 +250,7 @@ func (q *quirks) send(m diameter.Message, answers chan<- diameter.Message) {
 	if fault := dictionary().Validate(m, remote.Tolerate); fault != nil {
 		q.Fatalf("not let in: %v", fault)
 	}
-	q.server.Serve(q.Context(), remote, m, func(frame []byte) { answers <- parse(q, frame) })
+	q.server.Serve(q.Context(), remote, m, func(frame []byte) { answers <- parse(q, bytes.Clone(frame)) })
 }
 
 // served is the one answer to a request; it keeps to the standard whatever the

@@ -42,9 +42,11 @@ var _ peer.Handler = (*Server)(nil)
 // Serve charges one Credit-Control-Request. It returns before the answer is
 // ready; answer is called exactly once, whatever happens.
 func (s *Server) Serve(ctx context.Context, from peer.Remote, m diameter.Message, answer func([]byte)) {
-	x := &exchange{server: s, from: from, m: m, ccr: new(CCR), context: &unknownContext, answer: answer, began: time.Now()}
+	x := &exchange{server: s, from: from, m: m, context: &unknownContext, answer: answer, began: time.Now()}
 	defer x.rescue()
-	x.serve(ctx)
+	r := requestPool.Get().(*request)
+	x.serve(ctx, r)
+	requestPool.Put(r)
 }
 
 // unknownContext stands for the service of a request that names none of ours.
@@ -55,7 +57,7 @@ type exchange struct {
 	server   *Server
 	from     peer.Remote
 	m        diameter.Message
-	ccr      *CCR
+	echo     echo
 	context  *ocs.ServiceContext // of the snapshot; empty until known
 	profile  Profile
 	strayed  bool // a CCR-T of an unknown context: refused after it has been carried out
@@ -65,51 +67,59 @@ type exchange struct {
 	answered atomic.Bool
 }
 
-func (x *exchange) serve(ctx context.Context) {
+func (x *exchange) serve(ctx context.Context, r *request) {
 	if x.m.Command != diameter.CmdCreditControl {
 		x.fail(&diameter.Error{Code: diameter.CommandUnsupported, Text: fmt.Sprintf("command %d", x.m.Command)})
 		return
 	}
-	fault := x.read()
-	x.span = x.startSpan(ctx)
+	fault := x.read(r)
+	x.span = x.startSpan(ctx, r.SessionID)
 	if fault != nil {
 		x.fail(fault)
 		return
 	}
-	step, refusal := x.step()
+	step, refusal := x.step(&r.CCR)
 	if refusal != "" {
 		x.finish(ocs.Outcome{Refusal: refusal})
 		return
 	}
-	x.watchRequest()
+	x.watchRequest(&r.CCR)
 	x.server.engine.Submit(step, x.done)
 }
 
 // read parses the request and finds out whose habits it has.
-func (x *exchange) read() (fault *diameter.Error) {
-	x.ccr, fault = ParseCCR(x.m)
-	x.profile = profileOf(x.server.config.Profile, x.ccr.OriginHost, x.from)
+func (x *exchange) read(r *request) *diameter.Error {
+	fault := r.parse(x.m)
+	x.echo = r.echo()
+	x.profile = profileOf(x.server.config.Profile, r.OriginHost, &x.from)
 	if fault == nil && !x.profile.MissingIndicator {
-		fault = x.ccr.indicatorFault(x.m)
+		fault = r.indicatorFault(x.m)
 	}
 	return fault
+}
+
+// again is the request once more: what is rarely asked of it, the exchange does
+// not keep.
+func (x *exchange) again() *CCR {
+	r, _ := ParseCCR(x.m) // a fault leaves what came before it
+	return r
 }
 
 // step maps the request; its trace context lets the engine's spans be siblings
 // below this one. A final interrogation moves money whatever its context says:
 // the session has its own (conformance B-039).
-func (x *exchange) step() (*ocs.Step, ocs.Refusal) {
-	service := contextName(x.ccr.ServiceContextID)
+func (x *exchange) step(r *CCR) (*ocs.Step, ocs.Refusal) {
+	service := contextName(r.ServiceContextID)
 	c := x.server.config.Tariff().Context(service)
 	switch {
 	case c != nil:
 		x.context = c
-	case x.ccr.Type == ocs.Terminate:
+	case r.Type == ocs.Terminate:
 		x.strayed = true
 	default:
 		return nil, ocs.UnknownContext
 	}
-	step, refusal := x.ccr.step(x.from, service, x.context, &x.profile)
+	step, refusal := r.step(&x.from, service, x.context, &x.profile)
 	if refusal == "" && x.span.SpanContext().IsSampled() {
 		step.Trace = x.span.SpanContext()
 	}
@@ -125,15 +135,15 @@ func (x *exchange) done(o ocs.Outcome) {
 	x.finish(o)
 }
 
-// frameUsual is room for an answer with two services, in octets.
-const frameUsual = 512
-
 // finish raises what somebody should look at, and answers.
 func (x *exchange) finish(o ocs.Outcome) {
 	x.watchOutcome(&o)
-	a := x.reply(o)
-	frame := make([]byte, 0, frameUsual)
-	x.send(a.Append(frame, x.m, x.server.config.Local), a.ResultCode, a.ErrorMessage)
+	d := draftPool.Get().(*draft)
+	a := d.empty()
+	x.reply(a, &o)
+	d.frame = a.Append(d.frame[:0], x.m, x.server.config.Local)
+	x.send(d.frame, a.ResultCode, a.ErrorMessage)
+	draftPool.Put(d)
 }
 
 // fail answers a fault of the bytes.
@@ -158,13 +168,14 @@ func (x *exchange) send(frame []byte, code diameter.ResultCode, text string) {
 	}
 	x.answer(frame)
 	x.endSpan(code, text)
-	x.server.metrics.record(x.ccr.Type, code, time.Since(x.began))
+	x.server.metrics.record(x.echo.kind, code, time.Since(x.began))
 	if code == diameter.UnableToComply {
 		x.log(slog.LevelError, "charging refused internally", "result_code", uint32(code), "err", text)
 	}
 }
 
 func (x *exchange) log(level slog.Level, message string, more ...any) {
-	fixed := []any{"session", x.ccr.SessionID, "number", x.ccr.Number, "peer", x.from.Host}
+	session, _ := x.m.Find(diameter.SessionID)
+	fixed := []any{"session", session.Text(), "number", x.echo.number, "peer", x.from.Host}
 	x.server.config.Logger.Log(context.Background(), level, message, append(fixed, more...)...)
 }

@@ -181,7 +181,7 @@ func TestCurrencyB213B214(t *testing.T) {
 		want            ocs.Currency
 	}{{0, 0, 0}, {156, 0, 156}, {0, 156, 156}, {156, 156, 156}, {156, 48, noCurrency}, {1 << 20, 0, noCurrency}} {
 		s := Service{Requested: Some(money(c.requested)), Used: []UsedUnits{{ServiceUnits: money(c.used)}}}
-		if got := s.item(&ocs.ServiceContext{Unit: ocs.Seconds}, true); got.Currency != c.want || got.Used[0].Units.Kind != ocs.Amount {
+		if got := itemOf(s, &ocs.ServiceContext{Unit: ocs.Seconds}, true); got.Currency != c.want || got.Used[0].Units.Kind != ocs.Amount {
 			t.Errorf("requested in %d, used in %d: %+v, want currency %d", c.requested, c.used, got, c.want)
 		}
 	}
@@ -233,9 +233,15 @@ func TestFinalAtEitherLevelB087(t *testing.T) {
 		inUnits := Service{Used: []UsedUnits{{ServiceUnits: timeUnits(1), Reason: Some(reason)}}}
 		inService := Service{Used: []UsedUnits{{ServiceUnits: timeUnits(1)}}, Reasons: []uint32{reason}}
 		for _, s := range []Service{inUnits, inService} {
-			if got := s.item(&ocs.ServiceContext{}, true).Final; got != (reason == 2) {
+			if got := itemOf(s, &ocs.ServiceContext{}, true).Final; got != (reason == 2) {
 				t.Errorf("reason %d: final %v", reason, got)
 			}
 		}
 	}
+}
+
+// itemOf is what a service asks for.
+func itemOf(s Service, c *ocs.ServiceContext, grant bool) (item ocs.Item) {
+	s.setItem(&item, new(ocs.Units), c, grant)
+	return item
 }

@@ -132,9 +132,9 @@ func TestPanicIsAnswered5012B157(t *testing.T) {
 	// In the mapping of the outcome: a grant without a quantity to read.
 	var answers [][]byte
 	p.submit = false
-	s.Serve(context.Background(), peer.Remote{Tolerate: diameter.Lenient}, m, func(frame []byte) { answers = append(answers, frame) })
+	s.Serve(context.Background(), peer.Remote{Tolerate: diameter.Lenient}, m, func(frame []byte) { answers = append(answers, bytes.Clone(frame)) })
 	broken := NewServer(ServerConfig{Local: testLocal, Tariff: testTariff}, nil)
-	broken.Serve(context.Background(), peer.Remote{Tolerate: diameter.Lenient}, m, func(frame []byte) { answers = append(answers, frame) })
+	broken.Serve(context.Background(), peer.Remote{Tolerate: diameter.Lenient}, m, func(frame []byte) { answers = append(answers, bytes.Clone(frame)) })
 	p.done[1](slice(0))
 	p.done[1](slice(0))
 	if len(answers) != 2 {

@@ -1,6 +1,7 @@
 package gy
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"testing"
@@ -60,7 +61,7 @@ func serveOne(t testing.TB, s *Server, from peer.Remote, m diameter.Message) []b
 		return diameter.ErrorAnswer(nil, m, fault, s.config.Local)
 	}
 	var answers [][]byte
-	s.Serve(context.Background(), from, m, func(frame []byte) { answers = append(answers, frame) })
+	s.Serve(context.Background(), from, m, func(frame []byte) { answers = append(answers, bytes.Clone(frame)) })
 	if len(answers) != 1 {
 		t.Fatalf("answered %d times", len(answers))
 	}

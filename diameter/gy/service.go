@@ -140,17 +140,18 @@ func (v *VCSInformation) append(b []byte) []byte {
 	return appendTimeIf(b, diameter.StopTime, v.StopTime)
 }
 
-func (s *ServiceInformation) parse(group diameter.AVP) *diameter.Error {
+// parse reads the group, a call into room unless that is nil.
+func (s *ServiceInformation) parse(group *diameter.AVP, room *IMSInformation) *diameter.Error {
 	for a := range group.Group() {
 		switch {
 		case a.Is(diameter.SubscriptionID):
-			p, err := parseSubscription(a)
+			p, err := parseSubscription(&a)
 			if err != nil {
 				return err
 			}
 			s.Payer = append(s.Payer, p)
 		case a.Is(diameter.IMSInformation):
-			s.IMS = parseIMS(a)
+			s.IMS = parseIMS(&a, room)
 		case a.Is(diameter.VCSInformation):
 			s.VCS = parseVCS(a)
 		}
@@ -158,8 +159,11 @@ func (s *ServiceInformation) parse(group diameter.AVP) *diameter.Error {
 	return nil
 }
 
-func parseIMS(group diameter.AVP) *IMSInformation {
-	i := new(IMSInformation)
+func parseIMS(group *diameter.AVP, i *IMSInformation) *IMSInformation {
+	if i == nil {
+		i = new(IMSInformation)
+	}
+	*i = IMSInformation{} // the last of several counts
 	for a := range group.Group() {
 		if a.Vendor != diameter.Vendor3GPP {
 			continue
@@ -167,29 +171,29 @@ func parseIMS(group diameter.AVP) *IMSInformation {
 		switch a.Code {
 		case diameter.EventType.Code:
 			method, _ := a.Find(diameter.SIPMethod)
-			i.SIPMethod = method.Text()
+			i.SIPMethod = method.View()
 		case diameter.RoleOfNode.Code:
 			i.RoleOfNode = Some(a.Uint32())
 		case diameter.NodeFunctionality.Code:
 			i.NodeFunctionality = Some(a.Uint32())
 		case diameter.UserSessionID.Code:
-			i.UserSessionID = a.Text()
+			i.UserSessionID = a.View()
 		case diameter.CallingPartyAddress.Code:
 			first(&i.CallingParty, a)
 		case diameter.CalledPartyAddress.Code:
-			i.CalledParty = a.Text()
+			i.CalledParty = a.View()
 		case diameter.CalledAssertedIdentity.Code:
 			first(&i.CalledAsserted, a)
 		case diameter.RequestedPartyAddress.Code:
 			first(&i.RequestedParty, a)
 		case diameter.AlternateChargedPartyAddress.Code:
-			i.AlternateCharged = a.Text()
+			i.AlternateCharged = a.View()
 		case diameter.InterOperatorIdentifier.Code:
 			i.parseOperators(a)
 		case diameter.TimeStamps.Code:
 			i.parseTimeStamps(a)
 		case diameter.IMSChargingIdentifier.Code:
-			i.ChargingID = a.Text()
+			i.ChargingID = a.View()
 		case diameter.ServiceSpecificInfo.Code:
 			i.Specific = append(i.Specific, parseSpecific(a))
 		case diameter.CauseCode.Code:
@@ -202,7 +206,7 @@ func parseIMS(group diameter.AVP) *IMSInformation {
 // first keeps the first of an AVP that may stand several times.
 func first(to *string, a diameter.AVP) {
 	if *to == "" {
-		*to = a.Text()
+		*to = a.View()
 	}
 }
 
@@ -234,9 +238,9 @@ func (i *IMSInformation) parseOperators(group diameter.AVP) {
 	for a := range group.Group() {
 		switch {
 		case a.Is(diameter.OriginatingIOI):
-			i.OriginatingIOI = a.Text()
+			i.OriginatingIOI = a.View()
 		case a.Is(diameter.TerminatingIOI):
-			i.TerminatingIOI = a.Text()
+			i.TerminatingIOI = a.View()
 		}
 	}
 }
@@ -247,7 +251,7 @@ func parseSpecific(group diameter.AVP) (s SpecificInfo) {
 		case a.Is(diameter.ServiceSpecificType):
 			s.Type = a.Uint32()
 		case a.Is(diameter.ServiceSpecificData):
-			s.Data = a.Text()
+			s.Data = a.View()
 		}
 	}
 	return s

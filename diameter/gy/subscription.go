@@ -19,7 +19,7 @@ func (s Subscription) append(b []byte) []byte {
 	return diameter.AppendString(b, diameter.SubscriptionIDData, s.Data)
 }
 
-func parseSubscription(group diameter.AVP) (s Subscription, err *diameter.Error) {
+func parseSubscription(group *diameter.AVP) (s Subscription, err *diameter.Error) {
 	for a := range group.Group() {
 		switch {
 		case a.Is(diameter.SubscriptionIDType):
@@ -28,7 +28,7 @@ func parseSubscription(group diameter.AVP) (s Subscription, err *diameter.Error)
 			}
 			s.Kind = ocs.IdentityKind(a.Uint32())
 		case a.Is(diameter.SubscriptionIDData):
-			s.Data = a.Text()
+			s.Data = a.View()
 		}
 	}
 	return s, nil
@@ -46,7 +46,7 @@ var extension = [...]diameter.Attribute{
 
 // parseExtension reads Subscription-Id-Extension, which holds exactly one
 // member (conformance B-062).
-func parseExtension(group diameter.AVP) (s Subscription, err *diameter.Error) {
+func parseExtension(group *diameter.AVP) (s Subscription, err *diameter.Error) {
 	found := 0
 	for a := range group.Group() {
 		for kind, member := range extension {
@@ -56,7 +56,7 @@ func parseExtension(group diameter.AVP) (s Subscription, err *diameter.Error) {
 			if found++; found > 1 {
 				return s, &diameter.Error{Code: diameter.AVPOccursTooManyTimes, Failed: a.Raw, Text: "Subscription-Id-Extension holds one member"}
 			}
-			s = Subscription{Kind: ocs.IdentityKind(kind), Data: a.Text()}
+			s = Subscription{Kind: ocs.IdentityKind(kind), Data: a.View()}
 		}
 	}
 	if found == 0 {
@@ -68,8 +68,8 @@ func parseExtension(group diameter.AVP) (s Subscription, err *diameter.Error) {
 // payer names the account: by the Subscription-Ids of the command, else by
 // those inside Service-Information (conformance B-060), else, where a session
 // begins, by User-Name (B-059). An identity that cannot be normalised names
-// nobody and is left out.
-func (r *CCR) payer() []ocs.Identity {
+// nobody and is left out. The result begins in room.
+func (r *CCR) payer(room []ocs.Identity) []ocs.Identity {
 	subscriptions := r.Payer
 	if len(subscriptions) == 0 {
 		subscriptions = r.Call.Payer
@@ -77,9 +77,10 @@ func (r *CCR) payer() []ocs.Identity {
 	if len(subscriptions) == 0 && r.UserName != "" && (r.Type == ocs.Initial || r.Type == ocs.Event) {
 		subscriptions = []Subscription{subscriptionOf(r.UserName)}
 	}
-	payer := make([]ocs.Identity, 0, len(subscriptions))
+	payer := room[:0]
 	for _, s := range subscriptions {
 		if id, ok := ocs.NormalizeIdentity(s.Kind, s.Data); ok {
+			id.Value = strings.Clone(id.Value)
 			payer = append(payer, id)
 		}
 	}
@@ -125,6 +126,9 @@ func hasContext(parameters string) bool {
 
 // digits drops the visual separators of RFC 3966 and refuses anything else.
 func digits(number string) string {
+	if isDigits(number) {
+		return number
+	}
 	out := make([]byte, 0, len(number))
 	for i := range len(number) {
 		switch c := number[i]; {
@@ -136,6 +140,15 @@ func digits(number string) string {
 		}
 	}
 	return string(out)
+}
+
+func isDigits(number string) bool {
+	for i := range len(number) {
+		if number[i] < '0' || number[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // globalTel is a public number as a tel URI (RFC 3966 §5.1.4).

@@ -2,8 +2,10 @@ package gy
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -11,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"gygate/diameter"
 	"gygate/ocs"
@@ -35,13 +38,11 @@ var durationBuckets = []float64{.0005, .001, .002, .003, .005, .0075, .01, .025,
 // makes their spans.
 type telemetry struct {
 	tracer   trace.Tracer
-	count    metric.Int64Counter
 	duration metric.Float64Histogram
 	alarms   metric.Int64Counter
 
-	// labels keeps one option for each pair of type and code, so that
-	// counting allocates nothing; see label for its bound.
-	labels sync.Map // meterKey → metric.MeasurementOption
+	meters atomic.Pointer[map[meterKey]*meter] // never changed: replaced by one with more
+	adding sync.Mutex
 }
 
 type meterKey struct {
@@ -49,41 +50,67 @@ type meterKey struct {
 	code diameter.ResultCode
 }
 
+// meter is what is recorded of one kind of request and one code. The count is
+// OpenTelemetry's to read when it collects: its own counters cost more than
+// writing an answer does.
+type meter struct {
+	n      atomic.Int64
+	labels metric.MeasurementOption
+	record []metric.RecordOption // labels
+	_      [64 - 48]byte         // a cache line of its own: lanes count at the same time
+}
+
 func newTelemetry(name string) *telemetry {
-	meter := otel.Meter(scope)
+	t := &telemetry{tracer: otel.Tracer(scope)}
+	t.meters.Store(&map[meterKey]*meter{})
+	instruments := otel.Meter(scope)
 	// The API returns working no-op instruments with its errors, which are
 	// about names only.
-	count, _ := meter.Int64Counter(name, metric.WithDescription("Credit-Control-Requests by type and Result-Code"))
-	duration, _ := meter.Float64Histogram(name+".duration", metric.WithUnit("s"),
+	count, _ := instruments.Int64ObservableCounter(name, metric.WithDescription("Credit-Control-Requests by type and Result-Code"))
+	_, _ = instruments.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		for _, m := range *t.meters.Load() {
+			o.ObserveInt64(count, m.n.Load(), m.labels)
+		}
+		return nil
+	}, count)
+	t.duration, _ = instruments.Float64Histogram(name+".duration", metric.WithUnit("s"),
 		metric.WithDescription("time from request to answer"), metric.WithExplicitBucketBoundaries(durationBuckets...))
-	alarms, _ := meter.Int64Counter(name+".alarms", metric.WithDescription("what clients do that somebody should look at, by kind"))
-	return &telemetry{tracer: otel.Tracer(scope), count: count, duration: duration, alarms: alarms}
+	t.alarms, _ = instruments.Int64Counter(name+".alarms", metric.WithDescription("what clients do that somebody should look at, by kind"))
+	return t
 }
 
 // record counts one exchange; code 0 is one without an answer.
 func (t *telemetry) record(kind ocs.StepType, code diameter.ResultCode, took time.Duration) {
-	label := t.label(meterKey{kind, code})
-	t.count.Add(context.Background(), 1, label)
-	t.duration.Record(context.Background(), took.Seconds(), label)
+	key := meterKey{kind, min(code, codeMax)}
+	m := (*t.meters.Load())[key]
+	if m == nil {
+		m = t.add(key)
+	}
+	m.n.Add(1)
+	t.duration.Record(context.Background(), took.Seconds(), m.record...)
 }
 
 // codeMax bounds the codes that get a label of their own: a foreign server may
 // send any number, and each would be a time series for ever.
-const codeMax = 5999
+const codeMax diameter.ResultCode = 5999
 
-func (t *telemetry) label(key meterKey) metric.MeasurementOption {
-	if key.code > codeMax {
-		key.code = codeMax
+// add returns the meter of a pair that has none.
+func (t *telemetry) add(key meterKey) *meter {
+	t.adding.Lock()
+	defer t.adding.Unlock()
+	old := *t.meters.Load()
+	if m := old[key]; m != nil {
+		return m
 	}
-	if label, ok := t.labels.Load(key); ok {
-		return label.(metric.MeasurementOption)
-	}
-	label := metric.WithAttributeSet(attribute.NewSet(
+	m := &meter{labels: metric.WithAttributeSet(attribute.NewSet(
 		attribute.String("type", typeName(key.kind)),
 		attribute.String("result_code", strconv.Itoa(int(key.code))),
-	))
-	t.labels.Store(key, label)
-	return label
+	))}
+	m.record = []metric.RecordOption{m.labels}
+	more := maps.Clone(old)
+	more[key] = m
+	t.meters.Store(&more)
+	return m
 }
 
 // typeName is the letter people say: CCR-I, CCR-U, CCR-T, CCR-E.
@@ -105,15 +132,18 @@ var serverSpan = trace.WithSpanKind(trace.SpanKindServer)
 
 // startSpan opens gy.serve below the call's span, whose context rides in the
 // Session-Id. Only a trusted peer may make us record into its traces.
-func (x *exchange) startSpan(ctx context.Context) trace.Span {
+func (x *exchange) startSpan(ctx context.Context, sessionID string) trace.Span {
+	if _, off := x.server.metrics.tracer.(noop.Tracer); off {
+		return noop.Span{} // the API would make a context first
+	}
 	if x.from.Trusted {
-		if parent, ok := traceOf(x.ccr.SessionID); ok {
+		if parent, ok := traceOf(sessionID); ok {
 			ctx = trace.ContextWithRemoteSpanContext(ctx, parent)
 		}
 	}
 	_, span := x.server.metrics.tracer.Start(ctx, "gy.serve", serverSpan)
 	if span.IsRecording() {
-		span.SetAttributes(keyType.String(typeName(x.ccr.Type)), keyNumber.Int64(int64(x.ccr.Number)), keyPeer.String(x.from.Host))
+		span.SetAttributes(keyType.String(typeName(x.echo.kind)), keyNumber.Int64(int64(x.echo.number)), keyPeer.String(x.from.Host))
 	}
 	return span
 }

@@ -77,7 +77,7 @@ func TestOriginStateIsTheClientsOwn(t *testing.T) {
 		{peer.Remote{Host: "relay.example", Relay: true}, 7},
 		{peer.Remote{Host: "liar.example"}, 0},
 	} {
-		step, refusal := r.step(c.from, ocstest.Voice, &ocs.ServiceContext{}, &LenientProfile)
+		step, refusal := r.step(&c.from, ocstest.Voice, &ocs.ServiceContext{}, &LenientProfile)
 		if refusal != "" || step.Client.State != c.want {
 			t.Errorf("from %+v: %q, %+v", c.from, refusal, step)
 		}

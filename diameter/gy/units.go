@@ -67,14 +67,14 @@ func (u *GrantedUnits) append(b []byte) []byte {
 }
 
 // take reads one member of a unit group; members it does not know stay unread.
-func (u *ServiceUnits) take(a diameter.AVP) *diameter.Error {
+func (u *ServiceUnits) take(a *diameter.AVP) *diameter.Error {
 	switch {
 	case a.Vendor != 0:
 		return nil
 	case a.Code == diameter.CCTime.Code:
 		u.Time = Some(a.Uint32())
 	case a.Code == diameter.CCMoney.Code:
-		amount, err := parseAmount(a)
+		amount, err := parseAmount(*a)
 		u.Money = Some(amount)
 		return err
 	case a.Code == diameter.CCTotalOctets.Code:
@@ -91,7 +91,7 @@ func (u *ServiceUnits) take(a diameter.AVP) *diameter.Error {
 
 // takeCount reads an Unsigned64 quantity. The books count in int64, so a larger
 // one is an invalid value, not a wrapped one.
-func takeCount(to *Optional[uint64], a diameter.AVP) *diameter.Error {
+func takeCount(to *Optional[uint64], a *diameter.AVP) *diameter.Error {
 	if a.Uint64() > math.MaxInt64 {
 		return invalid(a.Raw, "quantity beyond 63 bits")
 	}
@@ -99,16 +99,16 @@ func takeCount(to *Optional[uint64], a diameter.AVP) *diameter.Error {
 	return nil
 }
 
-func parseUnits(group diameter.AVP) (u ServiceUnits, err *diameter.Error) {
+func parseUnits(u *ServiceUnits, group *diameter.AVP) *diameter.Error {
 	for a := range group.Group() {
-		if err = u.take(a); err != nil {
-			return u, err
+		if err := u.take(&a); err != nil {
+			return err
 		}
 	}
-	return u, nil
+	return nil
 }
 
-func parseUsed(group diameter.AVP) (u UsedUnits, err *diameter.Error) {
+func parseUsed(u *UsedUnits, group *diameter.AVP) *diameter.Error {
 	for a := range group.Group() {
 		switch {
 		case a.Is(diameter.TariffChangeUsage):
@@ -116,15 +116,15 @@ func parseUsed(group diameter.AVP) (u UsedUnits, err *diameter.Error) {
 		case a.Is(diameter.ReportingReason):
 			u.Reason = Some(a.Uint32())
 		default:
-			if err = u.take(a); err != nil {
-				return u, err
+			if err := u.take(&a); err != nil {
+				return err
 			}
 		}
 	}
-	if octetsOverflow(u.ServiceUnits) {
-		return u, invalid(group.Raw, "input and output octets beyond 63 bits")
+	if u.octetsOverflow() {
+		return invalid(group.Raw, "input and output octets beyond 63 bits")
 	}
-	return u, nil
+	return nil
 }
 
 func parseGranted(group diameter.AVP) (u GrantedUnits, err *diameter.Error) {
@@ -133,20 +133,20 @@ func parseGranted(group diameter.AVP) (u GrantedUnits, err *diameter.Error) {
 			u.TariffTimeChange = a.Time()
 			continue
 		}
-		if err = u.take(a); err != nil {
+		if err = u.take(&a); err != nil {
 			return u, err
 		}
 	}
 	return u, nil
 }
 
-func octetsOverflow(u ServiceUnits) bool {
+func (u *ServiceUnits) octetsOverflow() bool {
 	return !u.Total.Present && u.Input.Value+u.Output.Value > math.MaxInt64
 }
 
 // octets reads the octet AVPs by one rule: the total when it is there, whatever
 // the parts say, else their sum (conformance B-079).
-func (u ServiceUnits) octets() (int64, bool) {
+func (u *ServiceUnits) octets() (int64, bool) {
 	if u.Total.Present {
 		return int64(u.Total.Value), true
 	}
@@ -155,7 +155,7 @@ func (u ServiceUnits) octets() (int64, bool) {
 }
 
 // of returns the quantity of one kind.
-func (u ServiceUnits) of(kind ocs.UnitKind) (int64, bool) {
+func (u *ServiceUnits) of(kind ocs.UnitKind) (int64, bool) {
 	switch kind {
 	case ocs.Seconds:
 		return int64(u.Time.Value), u.Time.Present
@@ -180,7 +180,7 @@ var kinds = [...]ocs.UnitKind{ocs.Seconds, ocs.Octets, ocs.Events, ocs.Amount}
 // kind when it is there; else of the first kind present, so that the charging
 // rules see what was really said. An empty group is {Unspecified, 0}: "you
 // decide".
-func (u ServiceUnits) Units(want ocs.UnitKind) ocs.Units {
+func (u *ServiceUnits) Units(want ocs.UnitKind) ocs.Units {
 	if n, ok := u.of(want); ok {
 		return ocs.Units{Kind: want, Quantity: n}
 	}
@@ -192,9 +192,9 @@ func (u ServiceUnits) Units(want ocs.UnitKind) ocs.Units {
 	return ocs.Units{}
 }
 
-// unitsOf is the inverse: the group that carries one quantity. Octets go out as
+// set is the inverse: it puts one quantity into an empty group. Octets go out as
 // the total only, the one form every gateway reads (conformance D-053).
-func unitsOf(q ocs.Units, c ocs.Currency) (u ServiceUnits) {
+func (u *ServiceUnits) set(q ocs.Units, c ocs.Currency) {
 	switch q.Kind {
 	case ocs.Seconds:
 		u.Time = Some(uint32(min(q.Quantity, math.MaxUint32)))
@@ -206,7 +206,6 @@ func unitsOf(q ocs.Units, c ocs.Currency) (u ServiceUnits) {
 		u.Money = Some(AmountOf(ocs.Money(q.Quantity), c))
 	case ocs.Unspecified:
 	}
-	return u
 }
 
 func appendOptional32(b []byte, a diameter.Attribute, v Optional[uint32]) []byte {

@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -53,25 +52,22 @@ var (
 	responder = side{fsm.RRcvMessage, fsm.RRcvDWR, fsm.RRcvDWA, fsm.RRcvDPR, fsm.RRcvDPA, fsm.RPeerDisc}
 )
 
-// machine is the state of one peer under a lock.
-type machine struct {
-	mu    sync.Mutex
-	state fsm.State
-}
+// machine is the state of one peer, for any number of goroutines.
+type machine struct{ state atomic.Uint32 }
 
+// on takes one event through the machine and returns what is to be done. Nearly
+// every event is a message that changes nothing, hence no lock.
 func (m *machine) on(e fsm.Event) []fsm.Action {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	state, actions := m.state.On(e)
-	m.state = state
-	return actions
+	for {
+		before := m.state.Load()
+		after, actions := fsm.State(before).On(e)
+		if uint32(after) == before || m.state.CompareAndSwap(before, uint32(after)) {
+			return actions
+		}
+	}
 }
 
-func (m *machine) current() fsm.State {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.state
-}
+func (m *machine) current() fsm.State { return fsm.State(m.state.Load()) }
 
 // conn is one open connection. Its reader goroutine (run) takes messages in
 // order: base messages are dealt with at once, requests go to the handler,
@@ -79,7 +75,7 @@ func (m *machine) current() fsm.State {
 type conn struct {
 	*node
 	nc       net.Conn
-	r        *bufio.Reader
+	r        *diameter.Reader
 	side     side
 	machine  *machine
 	watch    *watchdogTimer
@@ -91,9 +87,9 @@ type conn struct {
 	out        *writer
 	pending    *pending
 	processing processing
-	watchdog   atomic.Uint32 // Hop-by-Hop of the DWR without a DWA, 0 for none
-	cause      atomic.Int32  // Disconnect-Cause of the peer's DPR, -1 without one
-	noted      noted         // AVPs let pass; the reader's own
+	watchdog   atomic.Uint32      // Hop-by-Hop of the DWR without a DWA, 0 for none
+	cause      atomic.Int32       // Disconnect-Cause of the peer's DPR, -1 without one
+	note       func(diameter.AVP) // an AVP that was let pass; for the reader alone
 
 	ctx    context.Context // ends with the connection
 	cancel context.CancelCauseFunc
@@ -102,18 +98,18 @@ type conn struct {
 
 // open returns the connection to remote after the capabilities exchange; r may
 // hold octets that came behind it. Nothing is read or written before run.
-func (n *node) open(nc net.Conn, r *bufio.Reader, s side, m *machine, w *watchdogTimer, remote Remote) *conn {
+func (n *node) open(nc net.Conn, r *diameter.Reader, s side, m *machine, w *watchdogTimer, remote Remote) *conn {
 	c := &conn{
 		node: n, nc: nc, r: r, side: s, machine: m, watch: w, remote: remote, since: time.Now(),
-		log:        n.log.With("peer", remote.Host, "address", remote.Addr.String()),
-		onUsable:   func(bool) {},
-		out:        newWriter(nc, n.writeTimeout, n.queueMax),
-		pending:    newPending(n.pendingMax),
-		processing: processing{max: n.processingMax},
-		ended:      make(chan struct{}),
+		log:      n.log.With("peer", remote.Host, "address", remote.Addr.String()),
+		onUsable: func(bool) {},
+		out:      newWriter(nc, n.writeTimeout, n.queueMax),
+		pending:  newPending(n.pendingMax),
+		ended:    make(chan struct{}),
 	}
+	c.processing.max = n.processingMax
 	c.cause.Store(-1)
-	c.noted = noted{log: c.log, dict: n.dict}
+	c.note = (&noted{log: c.log, dict: n.dict}).avp
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c
 }
@@ -147,18 +143,24 @@ func (c *conn) run() error {
 // machine is closed.
 func (c *conn) read() error {
 	for {
-		m, err := diameter.ReadMessage(c.r)
-		if fault := (*diameter.Error)(nil); errors.As(err, &fault) {
-			return c.framingFault(m, fault)
-		}
+		m, err := c.r.Next()
 		if err != nil {
-			return fmt.Errorf("read: %w", err)
+			return c.lost(m, err)
 		}
 		c.receive(m)
 		if c.machine.current() == fsm.Closed {
 			return errDisconnect
 		}
 	}
+}
+
+// lost is why no message can be read any more; m holds the header of the one whose
+// framing is lost.
+func (c *conn) lost(m diameter.Message, err error) error {
+	if fault := (*diameter.Error)(nil); errors.As(err, &fault) {
+		return c.framingFault(m, fault)
+	}
+	return fmt.Errorf("read: %w", err)
 }
 
 // framingFault answers what can be answered of a message whose end cannot be
@@ -181,7 +183,7 @@ func (c *conn) receive(m diameter.Message) {
 	if dwa {
 		c.watch.on(fsm.ReceiveDWA)
 	} else {
-		c.watch.on(fsm.ReceiveNonDWA)
+		c.watch.heard(c.r.At())
 	}
 	c.do(c.machine.on(event), m)
 }
@@ -291,7 +293,7 @@ func (c *conn) fault(m diameter.Message) *diameter.Error {
 	if e := readDestination(m, c.local).fault(c.local); e != nil {
 		return e
 	}
-	if e := c.dict.ValidateNoting(m, c.remote.Tolerate, c.noted.avp); e != nil {
+	if e := c.dict.ValidateNoting(m, c.remote.Tolerate, c.note); e != nil {
 		return e
 	}
 	if !c.processing.add() {

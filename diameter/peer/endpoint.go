@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -149,7 +148,7 @@ func stopInTime(c *conn) {
 type opening struct {
 	*endpoint
 	nc   net.Conn
-	r    *bufio.Reader
+	r    *diameter.Reader
 	cea  diameter.Message
 	open *conn
 	err  error
@@ -202,7 +201,7 @@ func (o *opening) dial(ctx context.Context) error {
 		}
 		nc = secured
 	}
-	o.nc, o.r = nc, bufio.NewReaderSize(nc, readBuffer)
+	o.nc, o.r = nc, diameter.NewReader(nc)
 	return nil
 }
 
@@ -228,7 +227,7 @@ func (o *opening) capabilities() fsm.Event {
 	if _, o.err = o.nc.Write(cer); o.err != nil {
 		return fsm.IPeerDisc
 	}
-	o.cea, o.err = diameter.ReadMessage(o.r)
+	o.cea, o.err = o.r.Next()
 	var late net.Error
 	switch {
 	case errors.As(o.err, &late) && late.Timeout():

@@ -94,9 +94,19 @@ func measured(all metricdata.ResourceMetrics, name string, labels attribute.Set)
 func TestSeriesAreBounded(t *testing.T) {
 	m := newMetrics("server")
 	for code := range diameter.ResultCode(10 * seriesMax) {
-		m.labels(series{command: diameter.CmdCreditControl, result: code})
+		m.message(series{}, answerOf(code))
 	}
-	if n := m.count.Load(); n > seriesMax {
-		t.Errorf("%d series", n)
+	counted := *m.messages.Load()
+	if len(counted) > seriesMax || counted[otherSeries].n.Load() != 10*seriesMax-(seriesMax-1) {
+		t.Errorf("%d series, %d messages counted as others", len(counted), counted[otherSeries].n.Load())
 	}
+}
+
+func answerOf(code diameter.ResultCode) diameter.Message {
+	b := diameter.Start(nil, diameter.Header{Command: diameter.CmdCreditControl, Application: diameter.AppCreditControl})
+	m, err := diameter.ParseMessage(diameter.Finish(diameter.AppendUint32(b, diameter.ResultCodeAVP, uint32(code)), 0))
+	if err != nil {
+		panic(err)
+	}
+	return m
 }

@@ -30,9 +30,10 @@ type Remote struct {
 
 // Handler serves application requests. Serve must not block on I/O: it takes
 // the request and sees to it that answer is called exactly once, from any
-// goroutine, with the encoded answer (nil: answer nothing). m belongs to the
-// handler. The frame given to answer belongs to the connection afterwards. ctx
-// ends with the connection; an answer after that is dropped and counted.
+// goroutine, with the encoded answer (nil: answer nothing). answer takes a copy of
+// the frame and does not block. m stays as it is for as long as the handler refers
+// to it, and keeps its neighbours in memory for so long (diameter.Reader). ctx ends
+// with the connection; an answer after that is dropped and counted.
 type Handler interface {
 	Serve(ctx context.Context, from Remote, m diameter.Message, answer func(frame []byte))
 }

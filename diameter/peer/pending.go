@@ -3,6 +3,7 @@ package peer
 import (
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gygate/diameter"
@@ -131,34 +132,35 @@ func (p *pending) len() int {
 	return len(p.calls)
 }
 
-// processing counts the requests of one connection that wait for our answer.
+// processing counts the requests of one connection that wait for our answer. The
+// reader counts in, whoever answers counts out; the lock is for the end alone.
 type processing struct {
 	max int
 
+	n       atomic.Int64
+	stopped atomic.Bool
 	mu      sync.Mutex
-	n       int
-	stopped bool
 	empty   empty
 }
 
 // add counts a request in; false when the connection takes none: too many are in
 // processing, or it is about to be taken down.
 func (p *processing) add() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped || p.n >= p.max {
+	if p.n.Add(1) > int64(p.max) || p.stopped.Load() {
+		p.done()
 		return false
 	}
-	p.n++
 	return true
 }
 
-// done counts a request out.
+// done counts a request out. stop looks at the count after it has set stopped, so
+// that one of both sees the last request leave.
 func (p *processing) done() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.n--
-	p.empty.tell(p.n)
+	if p.n.Add(-1) == 0 && p.stopped.Load() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.empty.tell(0)
+	}
 }
 
 // stop takes no more requests and returns a channel that closes when the last
@@ -166,15 +168,11 @@ func (p *processing) done() {
 func (p *processing) stop() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stopped = true
-	return p.empty.wait(p.n)
+	p.stopped.Store(true)
+	return p.empty.wait(p.len())
 }
 
-func (p *processing) len() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.n
-}
+func (p *processing) len() int { return int(p.n.Load()) }
 
 // empty tells those who wait that a count has come down to zero. The lock of the
 // count guards it too.

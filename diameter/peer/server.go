@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -20,9 +19,6 @@ import (
 
 // ErrServerClosed is what Serve returns when the server was shut down before.
 var ErrServerClosed = errors.New("the Diameter server is shut down")
-
-// readBuffer of a connection: some thirty requests with one system call.
-const readBuffer = 64 << 10
 
 // Server accepts Diameter connections and gives the requests of admitted peers to
 // a Handler, and sends requests of its own to them (Do). It is the responder of
@@ -189,7 +185,7 @@ func (s *Server) serve(nc net.Conn) {
 			return
 		}
 	}
-	r := bufio.NewReaderSize(nc, readBuffer)
+	r := diameter.NewReader(nc)
 	cer, err := readCER(r)
 	if err != nil {
 		s.unidentified(nc, cer, err)
@@ -209,8 +205,8 @@ func (s *Server) serve(nc net.Conn) {
 }
 
 // readCER reads the first message, which has to be a CER.
-func readCER(r *bufio.Reader) (diameter.Message, error) {
-	m, err := diameter.ReadMessage(r)
+func readCER(r *diameter.Reader) (diameter.Message, error) {
+	m, err := r.Next()
 	if err == nil && (!baseCommand(m.Header) || m.Command != diameter.CmdCapabilitiesExchange || !m.Request()) {
 		err = errNotFirst
 	}
@@ -234,7 +230,7 @@ func (s *Server) unidentified(nc net.Conn, m diameter.Message, err error) {
 // identify opens the connection of a peer that may have one, its CEA queued.
 // Otherwise it returns the CEA that says why not; both nil close without an
 // answer.
-func (s *Server) identify(nc net.Conn, r *bufio.Reader, cer diameter.Message) (*conn, []byte) {
+func (s *Server) identify(nc net.Conn, r *diameter.Reader, cer diameter.Message) (*conn, []byte) {
 	state := tlsState(nc)
 	remote := Remote{Addr: addrPort(nc.RemoteAddr()), TLS: state != nil}
 	fault, entry := s.decide(cer, &remote, state)
@@ -288,7 +284,7 @@ func (s *Server) decide(cer diameter.Message, remote *Remote, state *tls.Connect
 
 // register passes the CER to the state machine of its peer: one connection per
 // identity. A connection that is closing no longer counts.
-func (s *Server) register(nc net.Conn, r *bufio.Reader, cer diameter.Message, remote Remote) (*conn, *diameter.Error) {
+func (s *Server) register(nc net.Conn, r *diameter.Reader, cer diameter.Message, remote Remote) (*conn, *diameter.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := foldIdentity(remote.Host)

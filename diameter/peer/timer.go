@@ -3,6 +3,7 @@ package peer
 import (
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gygate/diameter/peer/fsm"
@@ -33,6 +34,12 @@ type watchdogTimer struct {
 	alone    func() bool          // no other peer can take the traffic: hurry the probation
 	lost     func()               // after a failover
 
+	// The short cut of heard. A message in state OKAY does nothing but put the
+	// expiry off, so it leaves its time here and the timer looks when it fires.
+	began time.Time
+	last  atomic.Int64 // nanoseconds after began; 0: nothing since the timer looked
+	calm  atomic.Bool  // up, in state OKAY
+
 	mu       sync.Mutex
 	machine  fsm.Watchdog
 	conn     watched // nil while down
@@ -42,7 +49,7 @@ type watchdogTimer struct {
 }
 
 func newWatchdogTimer(interval func() time.Duration, alone func() bool, lost func()) *watchdogTimer {
-	return &watchdogTimer{interval: interval, alone: alone, lost: lost}
+	return &watchdogTimer{interval: interval, alone: alone, lost: lost, began: time.Now()}
 }
 
 // jittered returns the sequence of Tw values.
@@ -82,6 +89,18 @@ func (t *watchdogTimer) on(e fsm.WatchdogEvent) {
 	}
 }
 
+// heard takes note of a message other than the DWA waited for, which came at that
+// time. The order of the two steps matters: either the timer sees the message
+// before it gives the peer up, or this sees that it has.
+func (t *watchdogTimer) heard(at time.Time) {
+	if last := max(int64(at.Sub(t.began)), 1); t.last.Load() != last {
+		t.last.Store(last)
+	}
+	if !t.calm.Load() {
+		t.on(fsm.ReceiveNonDWA)
+	}
+}
+
 // hurry brings the probation's next watchdog forward when no other peer is left.
 func (t *watchdogTimer) hurry() {
 	t.mu.Lock()
@@ -115,6 +134,7 @@ func (t *watchdogTimer) locked(e fsm.WatchdogEvent) (failedOver bool) {
 		failedOver = failedOver || a == fsm.Failover
 	}
 	if t.machine.State != before {
+		t.calm.Store(t.machine.State == fsm.Okay)
 		t.conn.usable(t.machine.State == fsm.Okay)
 	}
 	return failedOver
@@ -145,7 +165,7 @@ func (t *watchdogTimer) do(a fsm.WatchdogAction) {
 }
 
 // set lets Tw expire after d. The timer itself is moved only when it would fire
-// too late, because this happens with every message.
+// too late.
 func (t *watchdogTimer) set(d time.Duration) {
 	t.deadline = time.Now().Add(d)
 	switch {
@@ -170,11 +190,27 @@ func (t *watchdogTimer) expire() (failedOver bool) {
 	if t.conn == nil {
 		return false
 	}
+	t.putOff()
 	if rest := time.Until(t.deadline); rest > 0 {
 		t.armed = t.deadline
 		t.timer.Reset(rest)
 		return false
 	}
 	t.timer = nil // fired; the next set makes another
-	return t.locked(fsm.TimerExpires)
+	failedOver = t.locked(fsm.TimerExpires)
+	if t.last.Load() != 0 && t.machine.State == fsm.Suspect {
+		t.locked(fsm.ReceiveNonDWA) // heard in this very moment
+	}
+	return failedOver
+}
+
+// putOff does the SetWatchdog of the last message heard since the timer looked.
+func (t *watchdogTimer) putOff() {
+	last := t.last.Swap(0)
+	if last == 0 || t.machine.State != fsm.Okay {
+		return
+	}
+	if deadline := t.began.Add(time.Duration(last) + t.interval()); deadline.After(t.deadline) {
+		t.deadline = deadline
+	}
 }

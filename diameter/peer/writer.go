@@ -52,8 +52,9 @@ func (w *writer) put(frame []byte) error {
 		return errQueueFull
 	}
 	w.buf = append(w.buf, frame...)
-	w.frames++
-	w.cond.Signal()
+	if w.frames++; w.frames == 1 {
+		w.cond.Signal() // with more than one run is awake already
+	}
 	return nil
 }
 
