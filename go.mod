@@ -3,6 +3,7 @@ module gygate
 go 1.26.0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/emiago/sipgo v1.7.2
 	github.com/fiorix/go-diameter/v4 v4.1.0
 	github.com/ishidawataru/sctp v0.0.0-20251114114122-19ddcbc6aae2
