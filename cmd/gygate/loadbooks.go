@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"gygate/cmd/gygate/load"
@@ -34,15 +33,9 @@ type loadBooks struct {
 
 // loadLedger compares the accounts of a load before and after it.
 type loadLedger struct {
-	books       *books
-	first, last string // numbers
-	before      loadSum
-}
-
-// loadSum is what the accounts of a load hold together.
-type loadSum struct {
-	accounts     int64
-	amount, debt ocs.Money
+	books  *books
+	cfg    *load.Config
+	before load.Holdings
 }
 
 // reachBooks opens the database if there is one: that of the DSN, or the embedded one
@@ -68,17 +61,17 @@ func (c *invocation) reachBooks() (*books, error) {
 
 // openLedger sees that the accounts are there, and adds them up.
 func (c *invocation) openLedger(o *loadFlags, b *books) (*loadLedger, error) {
-	l := &loadLedger{books: b, first: o.cfg.First, last: o.cfg.Number(o.cfg.Subscribers - 1)}
+	l := &loadLedger{books: b, cfg: &o.cfg}
 	var err error
 	if o.prepare {
 		if err = c.prepareLoad(o, l); err != nil {
 			return nil, err
 		}
 	}
-	if l.before, err = l.sum(c.ctx); err != nil {
+	if l.before, err = load.HoldingsOf(c.ctx, b.pool, l.cfg); err != nil {
 		return nil, err
 	}
-	if missing := int64(o.cfg.Subscribers) - l.before.accounts; missing > 0 {
+	if missing := int64(o.cfg.Subscribers) - l.before.Accounts; missing > 0 {
 		return nil, refused("%d of %d subscribers have no account: --prepare makes them", missing, o.cfg.Subscribers)
 	}
 	return l, nil
@@ -86,21 +79,17 @@ func (c *invocation) openLedger(o *loadFlags, b *books) (*loadLedger, error) {
 
 // prepareLoad makes the accounts that are missing, and a tariff where there is none.
 func (c *invocation) prepareLoad(o *loadFlags, l *loadLedger) error {
-	admin := pgstore.NewAdmin(l.books.pool)
-	there, err := l.sum(c.ctx)
+	there, err := load.HoldingsOf(c.ctx, l.books.pool, l.cfg)
 	if err != nil {
 		return err
 	}
-	if there.accounts < int64(o.cfg.Subscribers) {
-		fmt.Fprintf(c.errs, "making %d accounts …\n", int64(o.cfg.Subscribers)-there.accounts)
-		// Accounts there already are faults of the file, and stay as they are.
-		if _, err := admin.ImportAccounts(c.ctx, loadAccounts(o), pgstore.ImportOptions{Currency: sample.EUR}); err != nil {
+	if missing := int64(o.cfg.Subscribers) - there.Accounts; missing > 0 {
+		fmt.Fprintf(c.errs, "making %d accounts …\n", missing)
+		if _, err := load.MakeAccounts(c.ctx, l.books.pool, l.cfg, o.balance, sample.EUR); err != nil {
 			return err
 		}
-		if _, err := l.books.pool.Exec(c.ctx, "analyze"); err != nil {
-			return fmt.Errorf("analyze: %w", err)
-		}
 	}
+	admin := pgstore.NewAdmin(l.books.pool)
 	tariff, err := admin.ListTariff(c.ctx)
 	if err != nil || len(tariff) > 0 {
 		return err
@@ -117,51 +106,15 @@ func (c *invocation) prepareLoad(o *loadFlags, l *loadLedger) error {
 	}
 }
 
-// loadAccounts is the file of a load's accounts, written as it is read.
-func loadAccounts(o *loadFlags) io.Reader {
-	r, w := io.Pipe()
-	go func() {
-		var b strings.Builder
-		b.WriteString("msisdn,balance\n")
-		for n := range o.cfg.Subscribers {
-			fmt.Fprintf(&b, "%s,%s\n", o.cfg.Number(n), o.balance)
-			if b.Len() > 64<<10 {
-				if _, err := io.WriteString(w, b.String()); err != nil {
-					return // the import has failed and says so
-				}
-				b.Reset()
-			}
-		}
-		_, err := io.WriteString(w, b.String())
-		w.CloseWithError(err)
-	}()
-	return r
-}
-
-// sum adds the accounts of the load up in one snapshot.
-func (l *loadLedger) sum(ctx context.Context) (s loadSum, err error) {
-	err = l.books.pool.QueryRow(ctx, `
-		with payer as materialized (
-			select bucket, account from identity where kind = 0 and value between $1 and $2 and length(value) = length($1))
-		select (select count(*) from payer),
-		       (select coalesce(sum(b.amount), 0)::bigint from payer join balance b using (bucket, account) where b.unit = 4),
-		       (select coalesce(sum(a.debt), 0)::bigint from payer p join account a on a.bucket = p.bucket and a.id = p.account)`,
-		l.first, l.last).Scan(&s.accounts, &s.amount, &s.debt)
-	if err != nil {
-		return s, fmt.Errorf("add the accounts up: %w", err)
-	}
-	return s, nil
-}
-
 // compare holds the answers against the accounts, and has all books verified.
 func (l *loadLedger) compare(r *load.Report) (*loadBooks, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), loadVerifyTimeout)
 	defer cancel()
-	after, err := l.sum(ctx)
+	after, err := load.HoldingsOf(ctx, l.books.pool, l.cfg)
 	if err != nil {
 		return nil, err
 	}
-	b := &loadBooks{Accounts: after.accounts, Answered: r.Cost, Debited: l.before.amount - after.amount + after.debt - l.before.debt}
+	b := &loadBooks{Accounts: after.Accounts, Answered: r.Cost, Debited: after.PaidSince(l.before)}
 	if b.Verify, err = pgstore.NewAdmin(l.books.pool).Verify(ctx); err != nil {
 		return nil, err
 	}
