@@ -84,7 +84,7 @@ repeat, sessions that were due could not begin, or the books do not match.`,
 	f.DurationVar(&c.Timeout, "timeout", 0, "a request without an answer for so long is lost; 0: 10s")
 	f.Uint64Var(&c.Seed, "seed", 1, "of what is drawn by lot")
 	f.BoolVar(&o.prepare, "prepare", false, "make the missing accounts and, where there is none, a tariff")
-	f.StringVar(&o.balance, "balance", "10000.00", "of accounts that --prepare makes")
+	f.StringVar(&o.balance, "balance", "1000000.00", "of accounts that --prepare makes")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress line each second")
 	a.jsonFlag(cmd)
 	cmd.RunE = a.run(func(i *invocation) error { return i.runLoad(o) })
