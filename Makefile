@@ -37,9 +37,13 @@ check: ## formatting, vet, staticcheck, shell scripts
 	@for f in deploy/*.sh .ci/run; do bash -n $$f || exit 1; done
 
 .PHONY: bench
-bench: ## micro benchmarks of every package
+bench: build ## all that is measured, in one table beside its limit; SHORT=1: five minutes, LONG=1: with a run of ten
 	@deploy/ensure.sh postgres
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	@$(GO) run ./deploy/bench -bin $(BIN) $(if $(SHORT),-short) $(if $(LONG),-long)
+
+.PHONY: bench-baseline
+bench-baseline: ## keep what the packages' benchmarks measure now as what `make bench` compares with
+	@$(GO) run ./deploy/bench -baseline
 
 SUT ?= gygate
 .PHONY: conformance

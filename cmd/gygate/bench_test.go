@@ -62,9 +62,21 @@ type bench struct {
 	sessions *diameter.SessionIDs
 }
 
-// startBench runs a gygate with its own durable database as gygate serve does, and
-// connects to it. It is not traced, which is the default without a trace exporter.
-func startBench(b *testing.B) *bench {
+// startBench connects to a gygate of its own.
+func startBench(b testing.TB) *bench {
+	m := startCharging(b)
+	g := &bench{main: m, sessions: diameter.NewSessionIDs(benchHost, time.Now())}
+	g.client = newBenchClient(b, m.diameterAddr.String())
+	serve(b, g.client.Run)
+	if err := g.client.WaitOpen(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return g
+}
+
+// startCharging runs a gygate with its own durable database as gygate serve does. It
+// is not traced, which is the default without a trace exporter.
+func startCharging(b testing.TB) *Main {
 	before := otel.GetTracerProvider()
 	otel.SetTracerProvider(noop.NewTracerProvider())
 	b.Cleanup(func() { otel.SetTracerProvider(before) })
@@ -80,14 +92,8 @@ func startBench(b *testing.B) *bench {
 	}
 	b.Cleanup(func() { closeBench(b, m.Close) })
 	openBenchAccounts(b, m)
-	g := &bench{main: m, sessions: diameter.NewSessionIDs(benchHost, time.Now())}
-	g.client = newBenchClient(b, m.diameterAddr.String())
 	serve(b, m.Run)
-	serve(b, g.client.Run)
-	if err := g.client.WaitOpen(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	return g
+	return m
 }
 
 // benchConfig believes reports of more seconds than have passed: the calls of the
@@ -100,7 +106,7 @@ func benchConfig() *config.Config {
 	return c
 }
 
-func openBenchAccounts(b *testing.B, m *Main) {
+func openBenchAccounts(b testing.TB, m *Main) {
 	var file strings.Builder
 	file.WriteString("msisdn,balance\n")
 	for i := range benchAccounts {
@@ -114,7 +120,7 @@ func openBenchAccounts(b *testing.B, m *Main) {
 
 func benchNumber(account int) string { return fmt.Sprintf("4930%08d", account) }
 
-func newBenchClient(b *testing.B, address string) *peer.Client {
+func newBenchClient(b testing.TB, address string) *peer.Client {
 	dictionary, err := diameter.NewDictionary()
 	if err != nil {
 		b.Fatal(err)
@@ -131,7 +137,7 @@ func newBenchClient(b *testing.B, address string) *peer.Client {
 }
 
 // serve runs something until the benchmark ends.
-func serve(b *testing.B, run func(context.Context) error) {
+func serve(b testing.TB, run func(context.Context) error) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx) }()
@@ -141,7 +147,7 @@ func serve(b *testing.B, run func(context.Context) error) {
 	})
 }
 
-func closeBench(b *testing.B, end func() error) {
+func closeBench(b testing.TB, end func() error) {
 	if err := end(); err != nil {
 		b.Error(err)
 	}
@@ -151,7 +157,7 @@ func closeBench(b *testing.B, end func() error) {
 // in turns.
 func (g *bench) run(b *testing.B, flight, accounts int) {
 	calls := (b.N + len(callSteps)*benchRounds - 1) / (len(callSteps) * benchRounds)
-	wire, plain := &load{send: g.byDiameter}, &load{send: g.byEngine}
+	wire, plain := &benchLoad{send: g.byDiameter}, &benchLoad{send: g.byEngine}
 	b.ResetTimer()
 	for range benchRounds {
 		wire.run(b, g.sessions, calls, flight, accounts)
@@ -179,15 +185,15 @@ var callSteps = [...]struct {
 	used, wish uint32
 }{{ocs.Initial, 0, 60}, {ocs.Update, 50, 60}, {ocs.Update, 55, 60}, {ocs.Terminate, 10, 0}}
 
-// load is a closed loop of calls, and what it measured.
-type load struct {
+// benchLoad is a closed loop of calls, and what it measured.
+type benchLoad struct {
 	send func(ctx context.Context, c *benchCall, request int) error
 	took []time.Duration // of each request
 	time time.Duration
 }
 
 // run makes so many calls, at most flight at a time.
-func (l *load) run(b *testing.B, ids *diameter.SessionIDs, calls, flight, accounts int) {
+func (l *benchLoad) run(b *testing.B, ids *diameter.SessionIDs, calls, flight, accounts int) {
 	var next atomic.Int64
 	var callers sync.WaitGroup
 	took := make([][]time.Duration, flight)
@@ -208,7 +214,7 @@ func (l *load) run(b *testing.B, ids *diameter.SessionIDs, calls, flight, accoun
 	l.took = append(l.took, slices.Concat(took...)...)
 }
 
-func (l *load) call(ctx context.Context, c *benchCall, took *[]time.Duration) error {
+func (l *benchLoad) call(ctx context.Context, c *benchCall, took *[]time.Duration) error {
 	for request := range callSteps {
 		began := time.Now()
 		if err := l.send(ctx, c, request); err != nil {
@@ -220,10 +226,10 @@ func (l *load) call(ctx context.Context, c *benchCall, took *[]time.Duration) er
 }
 
 // rate is in requests per second.
-func (l *load) rate() float64 { return float64(len(l.took)) / l.time.Seconds() }
+func (l *benchLoad) rate() float64 { return float64(len(l.took)) / l.time.Seconds() }
 
 // quantile is in milliseconds.
-func (l *load) quantile(q float64) float64 {
+func (l *benchLoad) quantile(q float64) float64 {
 	slices.Sort(l.took)
 	return float64(l.took[int(q*float64(len(l.took)-1))].Microseconds()) / 1000
 }

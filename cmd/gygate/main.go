@@ -102,7 +102,7 @@ demo and migrate make a new one.
 	root.AddCommand(
 		newServeCommand(a), newDemoCommand(a), newCallCommand(a),
 		newAccountCommand(a), newGroupCommand(a), newMemberCommand(a), newTariffCommand(a), newServiceCommand(a),
-		newSessionCommand(a), newRecordCommand(a), newEventCommand(a),
+		newSessionCommand(a), newRecordCommand(a), newEventCommand(a), newLoadCommand(a),
 		newVerifyCommand(a), newMigrateCommand(a), newConfigCommand(a), newVersionCommand(a),
 	)
 	return root

@@ -36,6 +36,14 @@ func (p *Process) start(cmd *exec.Cmd, log string) error {
 	return nil
 }
 
+// Pid is the process id, 0 before the start.
+func (p *Process) Pid() int {
+	if p.cmd == nil || p.cmd.Process == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
 // StartProcess runs a program with its output appended to the log file.
 func StartProcess(cmd *exec.Cmd, log string) (*Process, error) {
 	p := new(Process)

@@ -1,0 +1,152 @@
+// Command bench measures gygate: one run, one table, so that its numbers stand side by
+// side. It has a PostgreSQL of its own, runs the real binary with `gygate load` beside
+// it, and relates both to the limit: the same statements and rows without Diameter and
+// without rules. The books are verified after each part. It writes bench.json and
+// bench.png into the folder of reports.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// plan is how much is measured.
+type plan struct {
+	window  time.Duration // of each measurement
+	warmup  time.Duration // before it
+	flights []int         // sessions at a time
+	million int           // accounts of the big database
+	open    int           // sessions that stay open beside a load
+	long    time.Duration // of the long run, 0: none
+}
+
+var (
+	fullPlan = plan{
+		window: 8 * time.Second, warmup: 2 * time.Second, flights: []int{1, 16, 64, 256, 1024},
+		million: 1_000_000, open: 100_000,
+	}
+	// shortPlan ends within five minutes.
+	shortPlan = plan{
+		window: 3 * time.Second, warmup: time.Second, flights: []int{1, 16, 64, 256, 1024},
+		million: 1_000_000, open: 100_000,
+	}
+	longRun = 10 * time.Minute
+)
+
+func main() {
+	log.SetFlags(0)
+	bin := flag.String("bin", "bin/gygate", "the gygate binary")
+	reports := flag.String("reports", "deploy/reports", "folder of the reports")
+	short := flag.Bool("short", false, "end within five minutes")
+	long := flag.Bool("long", false, "a run of ten minutes, too, with checkpoints, autovacuum and 5 % repeats")
+	only := flag.String("only", "", "only these parts, with commas between, and no report: "+partNames())
+	baseline := flag.Bool("baseline", false, "only measure the packages and keep that as the baseline")
+	flag.Parse()
+	p := fullPlan
+	if *short {
+		p = shortPlan
+	}
+	if *long {
+		p.long = longRun
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if *baseline {
+		err = keepBaseline(ctx, *reports)
+	} else {
+		err = bench(ctx, p, *bin, *reports, strings.FieldsFunc(*only, func(r rune) bool { return r == ',' }))
+	}
+	if err != nil {
+		stop()
+		log.Fatalf("bench: FAILED: %v", err)
+	}
+}
+
+// part is a piece of the run.
+type part struct {
+	name string
+	run  func(context.Context, *lab) error
+}
+
+// parts are in the order in which they can be measured: the later ones need what the
+// earlier ones leave in the database.
+var parts = []part{
+	{"curve", measureCurve},       // limit, engine and Diameter, at rising numbers of sessions
+	{"one", measureOneAccount},    // all on one account
+	{"two", measureTwoGateways},   // two gateways on one database
+	{"million", measureMillion},   // a million subscribers
+	{"open", measureOpenSessions}, // 100,000 open sessions beside the load
+	{"start", measureStart},       // until a gateway with all that serves
+	{"sip", measureCalls},         // SIP calls set up and charged
+	{"long", measureLong},         // ten minutes
+}
+
+// packagesPart is the one that needs no database.
+const packagesPart = "packages"
+
+func partNames() string {
+	names := make([]string, 0, len(parts)+1)
+	for _, one := range parts {
+		names = append(names, one.name)
+	}
+	return strings.Join(append(names, packagesPart), ", ")
+}
+
+func bench(ctx context.Context, p plan, bin, reports string, only []string) error {
+	r := newReport(p)
+	var err error
+	if len(only) != 1 || only[0] != packagesPart {
+		err = benchParts(ctx, p, bin, r, only)
+	}
+	if selected(packagesPart, only) && ctx.Err() == nil {
+		err = errors.Join(err, comparePackages(ctx, reports, r))
+	}
+	r.finish()
+	err = errors.Join(err, r.err())
+	if len(only) > 0 {
+		return err
+	}
+	if written := r.write(reports); written != nil {
+		return errors.Join(err, written)
+	}
+	fmt.Printf("\nwritten: %s, %s\n", filepath.Join(reports, jsonFile), filepath.Join(reports, plotFile))
+	return err
+}
+
+// benchParts measures the parts on a database of their own.
+func benchParts(ctx context.Context, p plan, bin string, r *report, only []string) (err error) {
+	l, err := newLab(ctx, p, bin, r)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	r.Settings.print(os.Stdout)
+	printHeader(os.Stdout)
+	for _, one := range parts {
+		if !selected(one.name, only) {
+			continue
+		}
+		if err := one.run(ctx, l); err != nil {
+			return fmt.Errorf("%s: %w", one.name, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func selected(name string, only []string) bool {
+	return len(only) == 0 || slices.Contains(only, name)
+}
