@@ -146,6 +146,7 @@ func (g *callBench) run(b *testing.B, flight int) {
 	b.ReportMetric(float64(report.SetUpP50.Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(report.SetUpP99.Microseconds())/1000, "p99-ms")
 	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-µs/call")
+	b.ReportMetric(float64(report.Repeated), "repeated")
 }
 
 // setUpLinger is how long the SIP library keeps the transactions of a set-up (timers L
