@@ -244,11 +244,12 @@ type ChargeAnswer struct {
 	Took        time.Duration
 }
 
-// Recorder is the port that keeps call records. A record may be handed over
-// again when an earlier try failed, and is kept once. An error that wraps
-// ErrRecordRefused ends the tries.
+// Recorder is the port that keeps call records: all that it is given, or after an
+// error none. A record may be handed over again when an earlier try failed, and is
+// kept once. An error that wraps ErrRecordRefused says that one of them at least will
+// never be taken.
 type Recorder interface {
-	Record(ctx context.Context, r CallRecord) error
+	Record(ctx context.Context, all ...CallRecord) error
 }
 
 // CallRecord is the one record of a call attempt, written when it is over.

@@ -15,8 +15,10 @@ const (
 	// calls wait in their place until CallsMax refuses new ones, so that no
 	// record of a served call is lost.
 	RecordsMaxDefault = 12_000
-	// recordWriters is how many records are written at a time.
-	recordWriters = 4
+	// recordWriters is how many writes run at a time, recordBatch how many records
+	// one of them takes: what waits, and never a timer.
+	recordWriters = 2
+	recordBatch   = 256
 	// Pauses between the tries to write a record.
 	recordPauseMin = 100 * time.Millisecond
 	recordPauseMax = 5 * time.Second
@@ -91,24 +93,51 @@ func (w *recordWriter) offer(r CallRecord) {
 }
 
 func (w *recordWriter) write() {
+	batch := make([]CallRecord, 0, recordBatch)
 	for r := range w.queue {
-		w.store(r)
+		batch = w.drain(append(batch[:0], r))
+		w.store(batch)
+		clear(batch) // what is written is not held until the next batch is as long
 	}
 }
 
-// store tries until the record is written, refused for good, or given up.
-func (w *recordWriter) store(r CallRecord) {
+// drain takes what waits besides, without waiting itself.
+func (w *recordWriter) drain(batch []CallRecord) []CallRecord {
+	for len(batch) < recordBatch {
+		select {
+		case r, ok := <-w.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, r)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// store tries until the records are written, refused for good, or given up. Of a
+// batch that is refused each is tried alone, so that a bad one spoils no other.
+func (w *recordWriter) store(batch []CallRecord) {
 	for pause := recordPauseMin; ; pause = min(2*pause, recordPauseMax) {
-		err := w.try(r)
+		err := w.try(batch)
 		switch {
 		case err == nil:
 			return
-		case errors.Is(err, ErrRecordRefused) || w.ctx.Err() != nil:
-			w.lose(r, err)
+		case w.ctx.Err() != nil, errors.Is(err, ErrRecordRefused) && len(batch) == 1:
+			for _, r := range batch {
+				w.lose(r, err)
+			}
+			return
+		case errors.Is(err, ErrRecordRefused):
+			for i := range batch {
+				w.store(batch[i : i+1])
+			}
 			return
 		}
 		w.metrics.recordRetried(w.ctx)
-		w.logger.Warn("call record not written, trying again", slog.String("call_id", r.CallID), slog.String("trace_id", r.TraceID), slog.Any("err", err))
+		w.logger.Warn("call records not written, trying again", slog.Int("records", len(batch)), slog.String("call_id", batch[0].CallID), slog.String("trace_id", batch[0].TraceID), slog.Any("err", err))
 		select {
 		case <-time.After(pause):
 		case <-w.ctx.Done():
@@ -116,13 +145,13 @@ func (w *recordWriter) store(r CallRecord) {
 	}
 }
 
-func (w *recordWriter) try(r CallRecord) (err error) {
+func (w *recordWriter) try(batch []CallRecord) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: recorder: %v", ErrRecordRefused, p)
 		}
 	}()
-	return w.recorder.Record(w.ctx, r)
+	return w.recorder.Record(w.ctx, batch...)
 }
 
 // lose tells of a record that will never be written, with all of it that a log

@@ -377,6 +377,34 @@ func TestRecordRetry(t *testing.T) {
 	})
 }
 
+// TestRecordBatch: what waits is written at once, and a record that is refused spoils
+// no other one.
+func TestRecordBatch(t *testing.T) {
+	const calls = 50
+	recorder := &fakeRecorder{refuses: "7"}
+	recorder.fail = func(try int) error {
+		if try <= recordWriters {
+			return errors.New("database away") // so that the rest waits
+		}
+		return nil
+	}
+	onStage(t, ServiceConfig{Recorder: recorder}, &fakeCharger{}, func(s *stage) {
+		for i := range calls {
+			call, _ := s.begin(Attempt{CallID: fmt.Sprint(i), Calling: "+8613800000002", Dialled: "6001"})
+			call.Cancelled(time.Now())
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(recorder.all()); n != calls-1 {
+			t.Errorf("%d records, want all but one of %d", n, calls)
+		}
+		if recorder.biggest < calls-1-recordWriters {
+			t.Errorf("at most %d at once of %d that waited", recorder.biggest, calls)
+		}
+	})
+}
+
 // TestRecordBackPressure: while records cannot be written, finished calls keep
 // their places, new ones are refused in the end, and nothing is lost.
 func TestRecordBackPressure(t *testing.T) {

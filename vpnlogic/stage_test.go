@@ -121,15 +121,18 @@ type legLog struct {
 	at        []time.Time
 }
 
-// fakeRecorder keeps records; fail says what goes wrong at the n-th try.
+// fakeRecorder keeps records; fail says what goes wrong at the n-th try, refuses which
+// call's record it never takes.
 type fakeRecorder struct {
 	mu      sync.Mutex
 	records []CallRecord
 	tries   int
+	biggest int // the most records it was given at once
 	fail    func(try int) error
+	refuses string
 }
 
-func (r *fakeRecorder) Record(ctx context.Context, c CallRecord) error {
+func (r *fakeRecorder) Record(ctx context.Context, all ...CallRecord) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tries++
@@ -138,7 +141,11 @@ func (r *fakeRecorder) Record(ctx context.Context, c CallRecord) error {
 			return err
 		}
 	}
-	r.records = append(r.records, c)
+	r.biggest = max(r.biggest, len(all))
+	if slices.ContainsFunc(all, func(c CallRecord) bool { return r.refuses != "" && c.CallID == r.refuses }) {
+		return ErrRecordRefused
+	}
+	r.records = append(r.records, all...)
 	return nil
 }
 

@@ -82,7 +82,7 @@ func newMetrics() *metrics {
 		calls:    instrument(m.Int64UpDownCounter("gygate.vpn.calls", metric.WithDescription("Calls being served or settled."))),
 		attempts: instrument(m.Int64Counter("gygate.vpn.attempts", metric.WithDescription("Finished call attempts by class, charging and reason."))),
 		setUp:    instrument(m.Float64Histogram("gygate.vpn.setup.duration", metric.WithUnit("s"), metric.WithDescription("From the call request to the answer or the refusal."), metric.WithExplicitBucketBoundaries(setUpBuckets...))),
-		retried:  instrument(m.Int64Counter("gygate.vpn.record.retries", metric.WithDescription("Call records that had to be written again."))),
+		retried:  instrument(m.Int64Counter("gygate.vpn.record.retries", metric.WithDescription("Writes of call records that had to be tried again."))),
 		lost:     instrument(m.Int64Counter("gygate.vpn.record.lost", metric.WithDescription("Call records that were given up."))),
 	}
 }

@@ -423,6 +423,14 @@ func TestRecorder(t *testing.T) {
 	if err := r.Record(ctx, bare); !errors.Is(err, vpnlogic.ErrRecordRefused) {
 		t.Errorf("a text the database cannot keep: %v", err)
 	}
+	good := bare
+	good.ID, good.Reason = "d", "normal"
+	if err := r.Record(ctx, good, bare); !errors.Is(err, vpnlogic.ErrRecordRefused) {
+		t.Errorf("one that cannot be kept among others: %v", err)
+	}
+	if records, _ := r.Records(ctx, Filter{}); len(records) != 2 {
+		t.Errorf("%d records after a refused batch, want the 2 from before", len(records))
+	}
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := r.Record(cancelled, full); err == nil || errors.Is(err, vpnlogic.ErrRecordRefused) {

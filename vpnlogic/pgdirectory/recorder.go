@@ -35,21 +35,30 @@ const insertRecord = `
 	values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 	on conflict (id) do nothing`
 
-// Record writes one record, once however often it is called for it.
-func (r *Recorder) Record(ctx context.Context, c vpnlogic.CallRecord) error {
+// Record writes the records in one transaction, each once however often it is called
+// for it.
+func (r *Recorder) Record(ctx context.Context, all ...vpnlogic.CallRecord) error {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	_, err := r.pool.Exec(ctx, insertRecord, c.ID, c.CallID, c.ICID, c.Session, c.Group, c.Member,
-		c.Calling, c.Dialled, c.Called, c.Class, c.Charging,
-		c.SetupAt, whenSet(c.AnsweredAt), c.ReleasedAt, c.Talked.Milliseconds(), int64(c.Reported/time.Second),
-		c.Cost, int64(c.Currency), c.Cause, c.Status, c.Reason, c.ReleasedBy, c.TraceID, c.Connected, c.Payer)
+	batch := &pgx.Batch{} // without a transaction of its own it is one by itself
+	for i := range all {
+		batch.Queue(insertRecord, recordArgs(&all[i])...)
+	}
+	err := r.pool.SendBatch(ctx, batch).Close()
 	if err == nil {
 		return nil
 	}
 	if neverTaken(err) {
 		return fmt.Errorf("%w: %w", vpnlogic.ErrRecordRefused, err)
 	}
-	return fmt.Errorf("write call record: %w", err)
+	return fmt.Errorf("write %d call records: %w", len(all), err)
+}
+
+func recordArgs(c *vpnlogic.CallRecord) []any {
+	return []any{c.ID, c.CallID, c.ICID, c.Session, c.Group, c.Member,
+		c.Calling, c.Dialled, c.Called, c.Class, c.Charging,
+		c.SetupAt, whenSet(c.AnsweredAt), c.ReleasedAt, c.Talked.Milliseconds(), int64(c.Reported / time.Second),
+		c.Cost, int64(c.Currency), c.Cause, c.Status, c.Reason, c.ReleasedBy, c.TraceID, c.Connected, c.Payer}
 }
 
 // neverTaken tells that the record's data is at fault: SQLSTATE class 22 (data

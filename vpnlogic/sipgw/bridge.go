@@ -31,7 +31,6 @@ const (
 // through its channels.
 type bridge struct {
 	gw   *Gateway
-	log  *slog.Logger
 	call call
 
 	connect chan vpnlogic.Destination
@@ -40,13 +39,13 @@ type bridge struct {
 	done    chan struct{}
 
 	phase   phase
-	invite  *incoming // the caller's INVITE
+	invite  *incoming // the caller's INVITE; nil once the call is active
 	caller  *dialog
 	called  *dialog // nil until connected
 	out     outgoing
 	ack     acknowledgement
 	relay   *relay // the offer under way between the legs, nil: none
-	setup   alarm  // bounds the set-up
+	setup   alarm  // bounds the set-up; then how long its ACKs are kept
 	pending int    // client transactions that still run
 	infos   int    // of those, INFO requests passed through
 	gaveUp  bool   // a dropped INVITE never got its final response
@@ -57,7 +56,7 @@ type bridge struct {
 
 func newBridge(g *Gateway, in *incoming) *bridge {
 	b := &bridge{
-		gw: g, log: g.log.With("call_id", in.req.CallID().Value()), invite: in,
+		gw: g, invite: in,
 		connect: make(chan vpnlogic.Destination, 1), release: make(chan vpnlogic.Cause, 1),
 		inbox: make(chan func(), inboxMax), done: make(chan struct{}),
 	}
@@ -65,20 +64,51 @@ func newBridge(g *Gateway, in *incoming) *bridge {
 	return b
 }
 
-// run is the life of the call: it takes one thing at a time until both legs
-// are clear, or the gateway closes.
-func (b *bridge) run() {
+// log is the gateway's log, for a line about this call.
+func (b *bridge) log() *slog.Logger { return b.gw.log.With("call_id", b.caller.callID) }
+
+// setUp runs the call until it is active, or over. This goroutine is the library's,
+// which ends the INVITE's transaction when it returns. An active call goes on in one
+// of its own: what it keeps for as long as two people talk is neither the INVITE with
+// its transaction nor a stack that has parsed and built messages.
+func (b *bridge) setUp() {
 	b.gw.addDialog(b.caller)
 	b.setup.set(b.gw.cfg.SetupMax)
-	defer b.leave()
+	if b.run(b.confirmed) {
+		b.forgetSetUp()
+		go b.run(func() bool { return false })
+	}
+}
+
+// confirmed says that both legs are set up.
+func (b *bridge) confirmed() bool { return b.phase == active && !b.ack.waiting }
+
+// forgetSetUp lets go of what only the set-up needed. The ACK of the called leg is kept
+// for as long as its 200 may come again.
+func (b *bridge) forgetSetUp() {
+	b.invite, b.out, b.ack = nil, outgoing{final: true}, acknowledgement{}
+	b.setup.set(64 * sip.T1)
+}
+
+// run takes one thing at a time until the call goes into other hands, which is true,
+// or until both legs are clear or the gateway closes, which ends it.
+func (b *bridge) run(handOver func() bool) (handed bool) {
+	defer func() {
+		if !handed {
+			b.leave()
+		}
+	}()
 	defer b.rescue()
 	for !b.clear() {
+		if handOver() {
+			return true
+		}
 		select {
 		case dest := <-b.connect:
 			b.dial(dest)
 		case cause := <-b.release:
 			b.finish(cause, nil)
-		case cancel := <-b.invite.cancelled:
+		case cancel := <-b.invite.cancels():
 			b.callerCancelled(cancel)
 		case cancel := <-b.relay.cancelled():
 			b.relayCancelled(cancel)
@@ -95,18 +125,19 @@ func (b *bridge) run() {
 		case <-b.calledDue():
 			b.sessionDue(b.called)
 		case <-b.gw.open.Done():
-			return
+			return false
 		}
 	}
+	return false
 }
 
 // rescue ends a call that met a fault of ours: the service settles it, the
 // gateway goes on.
 func (b *bridge) rescue() {
 	if fault := recover(); fault != nil {
-		b.log.Error("sip call fault: the call is dropped, the gateway goes on; please report this", "err", fault, "stack", string(debug.Stack()))
+		b.log().Error("sip call fault: the call is dropped, the gateway goes on; please report this", "err", fault, "stack", string(debug.Stack()))
 		b.call.Lost(time.Now())
-		if !b.invite.isAnswered() {
+		if b.invite != nil && !b.invite.isAnswered() {
 			b.invite.refuse(sip.StatusInternalServerError)
 		}
 	}
@@ -134,6 +165,7 @@ func (b *bridge) leave() {
 	}
 	b.setup.stop()
 	b.ack.due.stop()
+	b.gw.bridges.Done()
 }
 
 // post has the bridge run an event; false: it is gone.
@@ -209,14 +241,16 @@ func (b *bridge) pump(tx sip.ClientTransaction, on func(*sip.Response, time.Time
 func (b *bridge) write(ack *sip.Request) {
 	if err := b.gw.client.WriteRequest(ack); err != nil {
 		// The peer repeats its 200, and the ACK is sent again.
-		b.log.Debug("sip ACK not sent", "err", err)
+		b.log().Debug("sip ACK not sent", "err", err)
 	}
 }
 
-// setupExpired ends a call that was not answered in time, and the wait for
-// the final response to a dropped INVITE.
+// setupExpired ends a call that was not answered in time, the wait for the final
+// response to a dropped INVITE, and in a call the time in which its 200s may come again.
 func (b *bridge) setupExpired() {
 	switch {
+	case b.phase == active:
+		b.caller.ack, b.called.ack = nil, nil
 	case b.phase == ending:
 		b.gaveUp = true
 	case b.phase <= connecting:

@@ -92,7 +92,7 @@ func (b *bridge) hangUp(d *dialog, reasons []sip.Header) {
 		bye.AppendHeader(sip.HeaderClone(reason))
 	}
 	b.transact(bye, func(*sip.Response, time.Time) {}, func(err error) {
-		b.log.Debug("sip BYE unanswered", "leg", d.party, "err", err)
+		b.log().Debug("sip BYE unanswered", "leg", d.party, "err", err)
 	})
 }
 
@@ -124,7 +124,7 @@ func (b *bridge) lost(d *dialog) {
 	if b.phase == ending {
 		return
 	}
-	b.log.Info("sip call lost a party", "leg", d.party)
+	b.log().Info("sip call lost a party", "leg", d.party)
 	b.call.Lost(time.Now())
 	b.finish(vpnlogic.CauseOf(vpnlogic.ReasonLinkLost), nil)
 }
@@ -208,5 +208,8 @@ func (b *bridge) acknowledge(d *dialog, invite, carried *sip.Request) {
 		}
 	}
 	d.ack = ack
+	if b.phase == active {
+		b.setup.set(64 * sip.T1)
+	}
 	b.write(ack.Clone())
 }

@@ -202,6 +202,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	for _, l := range g.listeners {
 		serving.Go(func() { failed <- l.serve(g.server) })
 		g.log.Info("sip listening", "network", l.network, "addr", l.String())
+		if room := l.receiveRoom(); room > 0 && room < receiveBuffer {
+			g.log.Warn("sip receive buffer is small: bursts of calls lose messages; raise net.core.rmem_max", "addr", l.String(), "bytes", room, "want", receiveBuffer)
+		}
 	}
 	var err error
 	select {

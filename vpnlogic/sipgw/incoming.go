@@ -33,6 +33,14 @@ func (in *incoming) watchCancel() bool {
 	})
 }
 
+// cancels is nil, on which a select waits forever, when there is no INVITE any more.
+func (in *incoming) cancels() <-chan *sip.Request {
+	if in == nil {
+		return nil
+	}
+	return in.cancelled
+}
+
 // reply builds a response; it goes out with send.
 func (in *incoming) reply(status int) *sip.Response {
 	return sip.NewResponseFromRequest(in.req, status, vpnlogic.StatusPhrase(status), nil)

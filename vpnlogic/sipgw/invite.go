@@ -74,8 +74,8 @@ func (g *Gateway) onOptions(req *sip.Request, tx sip.ServerTransaction) {
 	}
 }
 
-// onInvite takes a call request, or one inside a call. It runs for as long as
-// the call does: the library ends the transaction when it returns.
+// onInvite takes a call request, or one inside a call. It runs until the call is set
+// up or over: the library ends the transaction when it returns.
 func (g *Gateway) onInvite(in *incoming) {
 	if in.req.To().Params.Has("tag") {
 		g.inDialog(in)
@@ -90,14 +90,21 @@ func (g *Gateway) onInvite(in *incoming) {
 		in.refuse(sip.StatusServiceUnavailable, sip.NewHeader("Retry-After", retryAfter), reasonHeader(vpnlogic.CauseOf(vpnlogic.ReasonShutdown)))
 		return
 	}
-	defer g.bridges.Done()
+	var b *bridge
+	defer func() {
+		if b == nil {
+			g.bridges.Done()
+		}
+	}()
 	// All our responses carry this tag, the library's own included. It must be
 	// in place before the caller learns that we are here and may cancel.
 	in.req.To().Params.Add("tag", sip.GenerateTagN(tagLength))
 	if err := in.send(in.reply(sip.StatusTrying)); err != nil || !in.watchCancel() {
 		return
 	}
-	g.bridge(in, at)
+	if b = g.bridge(in, at); b != nil {
+		b.setUp()
+	}
 }
 
 // examine says why an INVITE cannot be served at all: a status and what the
@@ -137,18 +144,18 @@ func unsupportedTags(req *sip.Request) []string {
 	return unsupported
 }
 
-// bridge makes the call and runs it to its end.
-func (g *Gateway) bridge(in *incoming, at time.Time) {
+// bridge makes the call; nil: the service refuses it.
+func (g *Gateway) bridge(in *incoming, at time.Time) *bridge {
 	b := newBridge(g, in)
 	attempt := attemptOf(in.req, at)
 	call, refused := g.calls.Begin(context.Background(), attempt, leg{b})
 	if refused != nil {
 		in.refuse(refused.Status, reasonHeader(*refused))
-		return
+		return nil
 	}
 	b.call = call
-	b.log.Debug("sip call", "calling", vpnlogic.Mask(attempt.Calling))
-	b.run()
+	g.log.Debug("sip call", "call_id", attempt.CallID, "calling", vpnlogic.Mask(attempt.Calling))
+	return b
 }
 
 // leg is the bridge as the service sees it: each method may be called once,

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo"
@@ -94,7 +95,7 @@ func listen(e Endpoint, host string) (*listener, error) {
 	var err error
 	switch e.Network {
 	case "udp":
-		if l.conn, err = net.ListenPacket("udp", e.Addr); err == nil {
+		if l.conn, err = listenUDP(e.Addr); err == nil {
 			local = l.conn.LocalAddr()
 		}
 	case "tcp":
@@ -118,6 +119,45 @@ func listen(e Endpoint, host string) (*listener, error) {
 		l.host = l.bound
 	}
 	return l, nil
+}
+
+// receiveBuffer is what a UDP socket asks for: a burst of calls must wait there while
+// messages are parsed, for each one that is dropped costs its call half a second (T1).
+// The system's own is room for a hundred messages. More than net.core.rmem_max is not
+// given on Linux.
+const receiveBuffer = 4 << 20
+
+func listenUDP(address string) (*net.UDPConn, error) {
+	local, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.ListenUDP("udp", local)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
+		return nil, errors.Join(fmt.Errorf("receive buffer: %w", err), conn.Close())
+	}
+	return conn, nil
+}
+
+// receiveRoom is the size of the receive buffer that the system gave, without what the
+// kernel adds to it for itself; 0 when it does not tell.
+func (l *listener) receiveRoom() int {
+	udp, ok := l.conn.(*net.UDPConn)
+	if !ok {
+		return 0
+	}
+	raw, err := udp.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	size := 0
+	_ = raw.Control(func(fd uintptr) { // it fails on a closed socket only
+		size, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+	})
+	return size / 2
 }
 
 // serve hands what arrives to the server, until the socket is closed.

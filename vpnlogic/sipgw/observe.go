@@ -3,6 +3,7 @@ package sipgw
 import (
 	"context"
 	"log/slog"
+	"sync"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -13,6 +14,13 @@ import (
 type metrics struct {
 	responses metric.Int64Counter
 	refreshes metric.Int64Counter
+	answers   sync.Map // of answer: the attributes of a response, made once
+}
+
+// answer is a response as it is counted.
+type answer struct {
+	method string
+	status int
 }
 
 func newMetrics() (*metrics, error) {
@@ -27,9 +35,24 @@ func newMetrics() (*metrics, error) {
 	return &metrics{responses: responses, refreshes: refreshes}, err
 }
 
+// responded counts a response. A method that is not served is "other": no peer can
+// grow the metric without bound.
 func (m *metrics) responded(method string, status int) {
-	m.responses.Add(context.Background(), 1, metric.WithAttributes(
-		attribute.String("method", method), attribute.Int("status", status)))
+	if !servedMethods[method] {
+		method = "other"
+	}
+	key := answer{method, status}
+	attributes, known := m.answers.Load(key)
+	if !known {
+		attributes, _ = m.answers.LoadOrStore(key, metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("method", method), attribute.Int("status", status))))
+	}
+	m.responses.Add(context.Background(), 1, attributes.(metric.MeasurementOption))
+}
+
+// servedMethods are those that have a label of their own.
+var servedMethods = map[string]bool{
+	"INVITE": true, "ACK": true, "CANCEL": true, "BYE": true, "OPTIONS": true, "UPDATE": true, "INFO": true,
 }
 
 func (m *metrics) refreshed(alive bool) {

@@ -31,7 +31,7 @@ func (b *bridge) dial(dest vpnlogic.Destination) {
 	b.out = outgoing{interval: b.gw.cfg.SessionExpires, lateOffer: len(b.invite.req.Body()) == 0}
 	w, err := b.gw.routes.find(dest, b.invite.req)
 	if err != nil {
-		b.log.Warn("sip call has nowhere to go", "called", vpnlogic.Mask(string(dest.Called)), "err", err)
+		b.log().Warn("sip call has nowhere to go", "called", vpnlogic.Mask(string(dest.Called)), "err", err)
 		b.out.final = true
 		b.call.Failed(time.Now(), vpnlogic.CauseOf(vpnlogic.ReasonNoRoute))
 		return
@@ -66,7 +66,7 @@ func (b *bridge) sendInvite(fill func(*sip.Request)) {
 	b.transact(req, func(res *sip.Response, at time.Time) {
 		b.inviteAnswered(res, at, fill)
 	}, func(err error) {
-		b.log.Debug("sip INVITE unanswered", "err", err)
+		b.log().Debug("sip INVITE unanswered", "err", err)
 		b.inviteFailed(statusOfError(err))
 	})
 }
@@ -112,7 +112,7 @@ func (b *bridge) progress(res *sip.Response, at time.Time) {
 	through.AppendHeader(b.caller.contact())
 	pass(res, through, "P-Early-Media", "Alert-Info")
 	if err := b.invite.send(through); err != nil {
-		b.log.Debug("sip response not sent", "status", res.StatusCode, "err", err)
+		b.log().Debug("sip response not sent", "status", res.StatusCode, "err", err)
 	}
 }
 
@@ -154,7 +154,7 @@ func (b *bridge) tellCaller(res *sip.Response, at time.Time) {
 	b.caller.grantSession(b.invite.req, ok)
 	pass(res, ok, "P-Charging-Vector", "User-to-User", "Session-ID")
 	if err := b.invite.send(ok); err != nil {
-		b.log.Debug("sip 200 not sent", "err", err)
+		b.log().Debug("sip 200 not sent", "err", err)
 		b.callerCancelled(nil)
 		return
 	}

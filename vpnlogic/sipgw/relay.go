@@ -109,7 +109,7 @@ func (b *bridge) refreshed(d *dialog, in *incoming) {
 		d.grantSession(in.req, ok)
 	}
 	if err := in.send(ok); err != nil {
-		b.log.Debug("sip response not sent", "status", sip.StatusOK, "err", err)
+		b.log().Debug("sip response not sent", "status", sip.StatusOK, "err", err)
 	}
 }
 
@@ -130,7 +130,7 @@ func (b *bridge) passInfo(d *dialog, in *incoming) {
 		through := in.reply(res.StatusCode)
 		pass(res, through)
 		if err := in.send(through); err != nil {
-			b.log.Debug("sip response not sent", "status", res.StatusCode, "err", err)
+			b.log().Debug("sip response not sent", "status", res.StatusCode, "err", err)
 		}
 	}, func(err error) {
 		b.infos--
@@ -199,7 +199,7 @@ func (b *bridge) offerTaken(r *relay, res *sip.Response) {
 	if err := r.in.send(ok); err != nil {
 		// The sender gave up, and the other side changed its session: they will
 		// not find together again.
-		b.log.Info("sip session change half done", "err", err)
+		b.log().Info("sip session change half done", "err", err)
 		b.lost(r.from)
 		return
 	}
@@ -264,7 +264,7 @@ func (b *bridge) sessionDue(d *dialog) {
 	switch {
 	case b.phase == ending:
 	case !d.session.refresher:
-		b.log.Info("sip session expired", "leg", d.party)
+		b.log().Info("sip session expired", "leg", d.party)
 		b.lost(d)
 	case b.phase != active || b.relay != nil || b.ack.waiting:
 		d.session.due.set(randomWait(otherWaitMax)) // nobody was met on the wire

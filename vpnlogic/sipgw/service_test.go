@@ -46,8 +46,10 @@ func (c *charger) types() string {
 // recorder hands the call records out.
 type recorder chan vpnlogic.CallRecord
 
-func (r recorder) Record(_ context.Context, record vpnlogic.CallRecord) error {
-	r <- record
+func (r recorder) Record(_ context.Context, all ...vpnlogic.CallRecord) error {
+	for _, record := range all {
+		r <- record
+	}
 	return nil
 }
 
