@@ -5,20 +5,49 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
 
 // lane carries out steps: one goroutine, one connection of the store. It takes what
 // waits in its shard up to the cap, carries all out in one transaction and answers
-// them. It never waits to fill a batch: while it works, the next batch gathers. The
-// first lane also serves the other shards while there is little to do.
+// them; while it works, the next batch gathers. The first lane also serves the other
+// shards while there is little to do.
 type lane struct {
 	engine   *Engine
 	index    int
-	woken    chan struct{} // something may wait
-	taken    []*shard      // that the batch under way is from
-	failures int           // failed transactions since the last good one
+	woken    chan struct{} // enough may wait
+	enough   atomic.Int64  // how many waiting steps wake the lane
+	pace     pace
+	patience *time.Timer
+	taken    []*shard // that the batch under way is from
+	failures int      // failed transactions since the last good one
 }
+
+// LanePatience bounds how long a lane waits for a batch to gather after it has
+// answered one.
+const LanePatience = time.Millisecond
+
+// pace says how many steps make a batch. A transaction costs much the same whatever
+// its size. Without a pace the clients of a closed loop fall apart into small groups,
+// each of which pays for a transaction of its own; with it they form two, one of which
+// is carried out while the other one is on its way to its clients and back.
+type pace struct {
+	about int // steps lately seen together: in a batch, or waiting at its end
+}
+
+// paceDecay is how fast the pace forgets: an eighth with each batch.
+const paceDecay = 8
+
+func (p *pace) saw(batch, waiting int) {
+	p.about = max(p.about-(p.about+paceDecay-1)/paceDecay, batch+waiting)
+}
+
+// vain: patience has brought no more than this.
+func (p *pace) vain(waiting int) { p.about = waiting }
+
+// enough is how many steps make a batch worth while.
+func (p *pace) enough() int { return max(1, p.about/2) }
 
 // failuresMax is how many transactions in a row may fail before the rest of a
 // batch is given up. Finding one bad step among 256 by halves takes nine; more
@@ -27,28 +56,72 @@ type lane struct {
 const failuresMax = 12
 
 func newLane(e *Engine, index int) *lane {
-	return &lane{engine: e, index: index, woken: make(chan struct{}, 1)}
+	l := &lane{engine: e, index: index, woken: make(chan struct{}, 1), patience: time.NewTimer(LanePatience)}
+	l.enough.Store(1)
+	return l
 }
 
 // run serves until nothing comes any more and nothing is left in the lane's shard.
 func (l *lane) run(ctx context.Context) {
+	defer l.patience.Stop()
 	batch := make([]*job, 0, l.engine.config.BatchMax)
-	for {
+	for l.await() {
+		for l.round(ctx, batch) && l.goesOn() {
+		}
+	}
+	for l.round(ctx, batch) {
+	}
+}
+
+// await waits for the lane's turn: for some steps, and, with patience, for enough of
+// them. It returns false when nothing will come any more.
+func (l *lane) await() bool {
+	l.enough.Store(1)
+	select {
+	case <-l.woken:
+		return true
+	case <-l.engine.last:
+		return false
+	}
+}
+
+// goesOn reports whether a lane takes its next batch as soon as enough wait: the
+// first one does until nothing waits, the others only while they are needed.
+func (l *lane) goesOn() bool {
+	if l.index != 0 && l.engine.waiting.Load() <= LaneAloneMax {
+		return false
+	}
+	l.gather()
+	return true
+}
+
+// gather waits until enough steps wait, or patience is over.
+func (l *lane) gather() {
+	l.enough.Store(int64(l.pace.enough()))
+	if l.waiting() >= l.pace.enough() {
+		return
+	}
+	l.patience.Reset(LanePatience)
+	for l.waiting() < l.pace.enough() {
 		select {
 		case <-l.woken:
-			for l.round(ctx, batch) && l.goesOn() {
-			}
+		case <-l.patience.C:
+			l.pace.vain(l.waiting())
+			return
 		case <-l.engine.last:
-			for l.round(ctx, batch) {
-			}
 			return
 		}
 	}
 }
 
-// goesOn reports whether a lane takes its next batch at once: the first one does
-// until nothing waits, the others only while they are needed.
-func (l *lane) goesOn() bool { return l.index == 0 || l.engine.waiting.Load() > LaneAloneMax }
+// waiting is how many steps wait for the lane: for the first one all, while it is
+// alone.
+func (l *lane) waiting() int {
+	if all := l.engine.waiting.Load(); l.index == 0 && all <= LaneAloneMax {
+		return int(all)
+	}
+	return len(l.engine.shards[l.index].queue)
+}
 
 // round carries out one batch; false when nothing waits.
 func (l *lane) round(ctx context.Context, batch []*job) bool {
@@ -60,6 +133,7 @@ func (l *lane) round(ctx context.Context, batch []*job) bool {
 	began := time.Now()
 	l.failures = 0
 	l.carryOut(ctx, batch)
+	l.pace.saw(len(batch), l.waiting())
 	l.engine.telemetry.batch(l.index, len(batch), time.Since(began))
 	clear(batch) // no answered step is kept alive
 	return true

@@ -31,9 +31,12 @@ func (e *Engine) dispatch(j *job) bool {
 	default:
 		return false
 	}
-	e.lanes[0].wake()
-	if e.waiting.Add(1) > LaneAloneMax {
-		e.lanes[owner].wake()
+	waiting := e.waiting.Add(1)
+	if first := e.lanes[0]; waiting >= first.enough.Load() {
+		first.wake()
+	}
+	if l := e.lanes[owner]; waiting > LaneAloneMax && int64(len(e.shards[owner].queue)) >= l.enough.Load() {
+		l.wake()
 	}
 	return true
 }
