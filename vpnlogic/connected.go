@@ -31,7 +31,7 @@ type change struct {
 // caller of the route. It bars nothing, for the call is on. ok is false when the
 // number is none, or the caller is no member any more.
 func (d *Directory) reclass(r Route, raw string) (p party, ok bool) {
-	caller := d.members[r.Caller.Number]
+	caller := d.find(r.Caller.Number)
 	n, readable := readDialled(raw)
 	if caller == nil || !readable || r.Class == Emergency {
 		return party{}, false
@@ -43,7 +43,7 @@ func (d *Directory) reclass(r Route, raw string) (p party, ok bool) {
 		n = dialled{digits: strings.TrimPrefix(n.digits, "00"), absolute: true}
 	}
 	number, ok := d.lookUp(n, caller.group)
-	switch called := d.members[number]; {
+	switch called := d.find(number); {
 	case !ok:
 		return party{}, false
 	case number == r.Called:

@@ -3,6 +3,7 @@ package vpnlogic
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +15,7 @@ const (
 	e164Min        = 5  // digits of the shortest public number taken as a member's line
 	e164Max        = 15 // ITU-T E.164 §6
 	nameMax        = 64 // bytes of a group id, profile name or display name
+	profilesMax    = 1000
 )
 
 // Group is a virtual private network: a closed group of lines with a private
@@ -84,153 +86,6 @@ type Member struct {
 	Rules   []Rule `json:"rules,omitempty"`
 }
 
-// Directory is an immutable snapshot of all groups and members. It is safe for
-// any number of goroutines; a change is a new Directory.
-type Directory struct {
-	groups    map[string]*group
-	members   map[E164]*member
-	emergency map[string]bool
-}
-
-// group is a Group with what screening looks up.
-type group struct {
-	Group
-	region   string // of the national numbering plan, for the parser
-	zone     *time.Location
-	shorts   map[string]*member
-	sites    map[string]*group // by site code, those of the same customer
-	profiles map[string]*Profile
-}
-
-// member is a Member with its group and profile resolved.
-type member struct {
-	Member
-	group   *group
-	profile *Profile // may be nil
-	bars    Bars     // own and the profile's
-}
-
-// NewDirectory builds a snapshot. Its error lists every fault of the data, so
-// that an operator can mend all at once.
-func NewDirectory(groups []Group, members []Member, emergency []string) (*Directory, error) {
-	d := &Directory{
-		groups:    make(map[string]*group, len(groups)),
-		members:   make(map[E164]*member, len(members)),
-		emergency: make(map[string]bool, len(emergency)),
-	}
-	var faults []error
-	for _, number := range emergency {
-		faults = append(faults, d.addEmergency(number))
-	}
-	for _, g := range groups {
-		faults = append(faults, d.addGroup(g))
-	}
-	faults = append(faults, d.joinSites())
-	for _, m := range members {
-		faults = append(faults, d.addMember(m))
-	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-func (d *Directory) addEmergency(number string) error {
-	if !digitsOnly(number) || len(number) > shortNumberMax {
-		return fmt.Errorf("emergency number %q: want 1 to %d digits", number, shortNumberMax)
-	}
-	d.emergency[number] = true
-	return nil
-}
-
-func (d *Directory) addGroup(g Group) error {
-	if _, taken := d.groups[g.ID]; taken {
-		return fmt.Errorf("group %q: id stands twice", g.ID)
-	}
-	if err := g.Check(); err != nil {
-		return err
-	}
-	region, _ := regionOf(g.CountryCode)
-	zone, _ := time.LoadLocation(g.TimeZone)
-	kept := &group{
-		Group:    g,
-		region:   region,
-		zone:     zone,
-		shorts:   make(map[string]*member),
-		sites:    make(map[string]*group),
-		profiles: make(map[string]*Profile, len(g.Profiles)),
-	}
-	for i := range g.Profiles {
-		kept.profiles[g.Profiles[i].Name] = &kept.Group.Profiles[i]
-	}
-	d.groups[g.ID] = kept
-	return nil
-}
-
-// joinSites lets the groups of one customer find each other by site code.
-func (d *Directory) joinSites() error {
-	customers := make(map[string]map[string]*group)
-	var faults []error
-	for _, g := range d.groups {
-		if g.Customer == "" {
-			continue
-		}
-		sites := customers[g.Customer]
-		if sites == nil {
-			sites = make(map[string]*group)
-			customers[g.Customer] = sites
-		}
-		g.sites = sites
-		if g.SiteCode == "" {
-			continue
-		}
-		if other := sites[g.SiteCode]; other != nil {
-			faults = append(faults, fmt.Errorf("groups %q and %q of customer %q have the same site code %s", g.ID, other.ID, g.Customer, g.SiteCode))
-		}
-		sites[g.SiteCode] = g
-	}
-	return errors.Join(faults...)
-}
-
-func (d *Directory) addMember(m Member) error {
-	g := d.groups[m.Group]
-	if g == nil {
-		return fmt.Errorf("member %s: no group %q", m.Number, m.Group)
-	}
-	if err := m.Check(g.Group, d.isEmergency); err != nil {
-		return err
-	}
-	if d.members[m.Number] != nil {
-		return fmt.Errorf("member %s: number stands twice", m.Number)
-	}
-	if m.Short != "" && g.shorts[m.Short] != nil {
-		return fmt.Errorf("member %s: short number %s of group %q is taken", m.Number, m.Short, g.ID)
-	}
-	kept := &member{Member: m, group: g, profile: g.profiles[m.Profile], bars: m.Bars}
-	if kept.profile != nil {
-		kept.bars = m.Bars.with(kept.profile.Bars)
-	}
-	d.members[m.Number] = kept
-	if m.Short != "" {
-		g.shorts[m.Short] = kept
-	}
-	return nil
-}
-
-// Member returns the member with the public number.
-func (d *Directory) Member(number E164) (Member, bool) {
-	m := d.members[number]
-	if m == nil {
-		return Member{}, false
-	}
-	return m.Member, true
-}
-
-// Size returns how many groups and members the snapshot holds.
-func (d *Directory) Size() (groups, members int) {
-	return len(d.groups), len(d.members)
-}
-
 // Check tells what is wrong with a group by itself, all faults at once.
 func (g Group) Check() error {
 	var faults []error
@@ -266,6 +121,9 @@ func (g Group) Check() error {
 		}
 	}
 	faults = append(faults, checkRules(g.Rules, "group "+g.ID))
+	if len(g.Profiles) > profilesMax {
+		fault("%d profiles, at most %d", len(g.Profiles), profilesMax)
+	}
 	for _, p := range g.Profiles {
 		if p.Name == "" || len(p.Name) > nameMax {
 			fault("profile %q: name must have 1 to %d bytes", p.Name, nameMax)
@@ -298,7 +156,7 @@ func (m Member) Check(g Group, emergency func(short string, g Group) bool) error
 	if len(m.Display) > nameMax || strings.ContainsFunc(m.Display, isControl) {
 		fault("display name: want at most %d bytes, no control characters", nameMax)
 	}
-	if m.Profile != "" && !hasProfile(g, m.Profile) {
+	if m.Profile != "" && !hasProfile(&g, m.Profile) {
 		fault("group %q has no profile %q", g.ID, m.Profile)
 	}
 	faults = append(faults, checkRules(m.Rules, "member "+string(m.Number)))
@@ -312,16 +170,11 @@ func EmergencyIn(numbers []string) func(short string, g Group) bool {
 	for _, number := range numbers {
 		d.emergency[number] = true
 	}
-	return d.isEmergency
+	return func(short string, g Group) bool { return d.isEmergency(short, g.EscapeCode) }
 }
 
-func hasProfile(g Group, name string) bool {
-	for _, p := range g.Profiles {
-		if p.Name == name {
-			return true
-		}
-	}
-	return false
+func hasProfile(g *Group, name string) bool {
+	return slices.ContainsFunc(g.Profiles, func(p Profile) bool { return p.Name == name })
 }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }

@@ -123,7 +123,7 @@ func (d *Directory) caller(calling string) *member {
 	if !ok {
 		return nil
 	}
-	return d.members[number]
+	return d.find(number)
 }
 
 // Emergency tells whether the attempt is an emergency call, which no limit
@@ -146,19 +146,19 @@ func (d *Directory) emergencyOf(raw string, caller *member) (string, bool) {
 	if d.emergency[n.digits] {
 		return n.digits, true
 	}
-	if caller == nil || !d.isEmergency(n.digits, caller.group.Group) {
+	if caller == nil || !d.isEmergency(n.digits, caller.group.EscapeCode) {
 		return "", false
 	}
 	return strings.TrimPrefix(n.digits, caller.group.EscapeCode), true
 }
 
-// isEmergency tells whether a member of the group who dials the digits means
-// an emergency number.
-func (d *Directory) isEmergency(digits string, g Group) bool {
+// isEmergency tells whether a member of a group with that escape code who dials the
+// digits means an emergency number.
+func (d *Directory) isEmergency(digits, escapeCode string) bool {
 	if d.emergency[digits] {
 		return true
 	}
-	rest, escaped := strings.CutPrefix(digits, g.EscapeCode)
+	rest, escaped := strings.CutPrefix(digits, escapeCode)
 	return escaped && d.emergency[rest]
 }
 
@@ -210,12 +210,12 @@ func (d *Directory) translate(raw string, caller *member) (translation, *Cause) 
 // extension finds the member behind a short number or site code and short
 // number.
 func (g *group) extension(digits string) *member {
-	if called := g.shorts[digits]; called != nil {
+	if called := g.member(digits); called != nil {
 		return called
 	}
 	for end := min(len(digits)-1, shortNumberMax); end > 0; end-- {
 		if site := g.sites[digits[:end]]; site != nil {
-			if called := site.shorts[digits[end:]]; called != nil {
+			if called := site.member(digits[end:]); called != nil {
 				return called
 			}
 		}
@@ -246,7 +246,7 @@ func (d *Directory) publicNumber(n dialled, caller *member, escaped bool) (trans
 	if !ok {
 		return translation{}, refuse(ReasonInvalidNumber)
 	}
-	called := d.members[number]
+	called := d.find(number)
 	if called != nil && g.forces(called) {
 		return onNet(ForcedOnNet, called, caller), nil
 	}
@@ -262,7 +262,7 @@ func (d *Directory) publicNumber(n dialled, caller *member, escaped bool) (trans
 
 // lookUp reads the public number; a member's line needs no parser to be known.
 func (d *Directory) lookUp(n dialled, g *group) (E164, bool) {
-	if n.absolute && d.members[E164(n.digits)] != nil {
+	if n.absolute && d.holds(E164(n.digits)) {
 		return E164(n.digits), true
 	}
 	return g.public(n)

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"gygate/cmd/gygate/config"
 	"gygate/cmd/gygate/sample"
 	"gygate/deploy/bench/sipload"
 	"gygate/ocs/pgstore"
@@ -33,7 +34,7 @@ var benchPlan = sipload.Plan{Members: benchAccounts}
 // generator's (BenchmarkGenerator in deploy/bench/sipload) and not PostgreSQL's. The
 // books are audited after each load.
 func BenchmarkCalls(b *testing.B) {
-	g := startCallBench(b)
+	g := startCallBench(b, callBenchConfig(), benchPlan)
 	for _, flight := range []int{16, 64, 256} {
 		b.Run(fmt.Sprintf("inflight=%d", flight), func(b *testing.B) { g.run(b, flight) })
 	}
@@ -46,18 +47,28 @@ func BenchmarkCalls(b *testing.B) {
 // memory (heap and stacks, the generator's share included) and of goroutines, when all
 // set-up transactions are over.
 func BenchmarkOpenCalls(b *testing.B) {
-	g := startCallBench(b)
+	c := callBenchConfig()
+	c.VPN.CallsMax = max(b.N, c.VPN.CallsMax)
+	g := startCallBench(b, c, benchPlan)
 	g.hold(b)
 }
 
 // callBench is a gygate of role all under a load of calls.
 type callBench struct {
 	main   *Main
+	plan   sipload.Plan
 	callee string
 	placed int
 }
 
-func startCallBench(b *testing.B) *callBench {
+// callBenchConfig is that of BenchmarkCharging with a SIP side.
+func callBenchConfig() *config.Config {
+	c := benchConfig()
+	c.SIP.Listen = []string{"udp:" + loopbackAny}
+	return c
+}
+
+func startCallBench(b testing.TB, c *config.Config, plan sipload.Plan) *callBench {
 	before := otel.GetTracerProvider()
 	otel.SetTracerProvider(noop.NewTracerProvider())
 	b.Cleanup(func() { otel.SetTracerProvider(before) })
@@ -67,9 +78,8 @@ func startCallBench(b *testing.B) *callBench {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { os.RemoveAll(filepath.Dir(data)) })
-	g := &callBench{callee: freeUDP(b)}
-	c := benchConfig()
-	c.SIP.Listen, c.SIP.NextHop, c.VPN.CallsMax = []string{"udp:127.0.0.1:0"}, g.callee, max(b.N+1000, c.VPN.CallsMax)
+	g := &callBench{plan: plan, callee: freeUDP(b)}
+	c.SIP.NextHop = g.callee
 	if g.main, err = New(b.Context(), c, Options{Role: RoleAll, Data: data, Logger: quietLogger(), Ephemeral: true}); err != nil {
 		b.Fatal(err)
 	}
@@ -92,9 +102,9 @@ func freeUDP(tb testing.TB) string {
 	return conn.LocalAddr().String()
 }
 
-func (g *callBench) provision(b *testing.B) {
+func (g *callBench) provision(b testing.TB) {
 	var accounts, groups, members strings.Builder
-	err := errors.Join(benchPlan.WriteAccounts(&accounts, benchBalance, int(sample.EUR)), benchPlan.WriteGroups(&groups), benchPlan.WriteMembers(&members))
+	err := errors.Join(g.plan.WriteAccounts(&accounts, benchBalance, int(sample.EUR)), g.plan.WriteGroups(&groups), g.plan.WriteMembers(&members))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -113,7 +123,7 @@ func (g *callBench) load(calls int) sipload.Config {
 	g.placed += calls
 	return sipload.Config{
 		Gateway: g.main.calls.gateway.Addrs()[0].Addr, Callee: g.callee, Calls: calls,
-		Numbers: func(n int) (string, string) { return benchPlan.Call(first + n) },
+		Numbers: func(n int) (string, string) { return g.plan.Call(first + n) },
 		Settled: g.settled,
 	}
 }

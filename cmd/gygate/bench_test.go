@@ -137,14 +137,17 @@ func newBenchClient(b testing.TB, address string) *peer.Client {
 }
 
 // serve runs something until the benchmark ends.
-func serve(b testing.TB, run func(context.Context) error) {
-	ctx, stop := context.WithCancel(context.Background())
+func serve(b testing.TB, run func(context.Context) error) { b.Cleanup(start(b, run)) }
+
+// start runs something until stop.
+func start(b testing.TB, run func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx) }()
-	b.Cleanup(func() {
-		stop()
+	return func() {
+		cancel()
 		closeBench(b, func() error { return <-ended })
-	})
+	}
 }
 
 func closeBench(b testing.TB, end func() error) {

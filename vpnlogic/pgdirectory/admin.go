@@ -31,7 +31,8 @@ func (a *Admin) CreateGroup(ctx context.Context, g vpnlogic.Group) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	err := a.change(ctx, func(tx pgx.Tx) error {
+	err := a.change(ctx, func(tx pgx.Tx, c *changed) error {
+		c.Groups = []string{g.ID}
 		if _, err := tx.Exec(ctx, insertGroup, groupArgs(g)...); err != nil {
 			return err
 		}
@@ -46,7 +47,8 @@ func (a *Admin) UpdateGroup(ctx context.Context, g vpnlogic.Group) error {
 	if err := g.Check(); err != nil {
 		return err
 	}
-	err := a.change(ctx, func(tx pgx.Tx) error {
+	err := a.change(ctx, func(tx pgx.Tx, c *changed) error {
+		c.Groups = []string{g.ID}
 		if err := oneRow(tx.Exec(ctx, updateGroup, groupArgs(g)...)); err != nil {
 			return err
 		}
@@ -64,7 +66,7 @@ func (a *Admin) UpdateGroup(ctx context.Context, g vpnlogic.Group) error {
 // Groups lists all groups by id.
 func (a *Admin) Groups(ctx context.Context) (groups []vpnlogic.Group, err error) {
 	err = pgx.BeginTxFunc(ctx, a.pool, readOnly, func(tx pgx.Tx) error {
-		groups, err = readGroups(ctx, tx)
+		groups, err = readGroups(ctx, tx, nil)
 		return err
 	})
 	return groups, named(err, "list groups")
@@ -87,8 +89,14 @@ func (a *Admin) UpdateMember(ctx context.Context, m vpnlogic.Member) error {
 
 // RemoveMember ends a membership.
 func (a *Admin) RemoveMember(ctx context.Context, number vpnlogic.E164) error {
-	err := a.change(ctx, func(tx pgx.Tx) error {
-		return oneRow(tx.Exec(ctx, "delete from member where number = $1", number))
+	err := a.change(ctx, func(tx pgx.Tx, c *changed) error {
+		var group string
+		err := tx.QueryRow(ctx, "delete from member where number = $1 returning group_id", number).Scan(&group)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrMissing
+		}
+		c.Groups = []string{group}
+		return err
 	})
 	return named(err, "member %s", number)
 }
@@ -97,10 +105,18 @@ func (a *Admin) RemoveMember(ctx context.Context, number vpnlogic.E164) error {
 // is "".
 func (a *Admin) Members(ctx context.Context, group string) (members []vpnlogic.Member, err error) {
 	err = pgx.BeginTxFunc(ctx, a.pool, readOnly, func(tx pgx.Tx) error {
-		members, err = readMembers(ctx, tx, group)
+		members, err = collectMembers(ctx, tx, only(group))
 		return err
 	})
 	return members, named(err, "list members")
+}
+
+// only names one group, or all when it is "".
+func only(group string) []string {
+	if group == "" {
+		return nil
+	}
+	return []string{group}
 }
 
 // Emergency lists the emergency numbers.
@@ -115,41 +131,42 @@ func (a *Admin) Emergency(ctx context.Context) (numbers []string, err error) {
 // SetEmergency replaces the emergency numbers. One that a member's short
 // number would hide is refused.
 func (a *Admin) SetEmergency(ctx context.Context, numbers []string) error {
-	err := a.change(ctx, func(tx pgx.Tx) error {
+	err := a.change(ctx, func(tx pgx.Tx, _ *changed) error { // it concerns every group
 		if _, err := tx.Exec(ctx, "delete from emergency_number"); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "insert into emergency_number select distinct unnest($1::text[])", numbers); err != nil {
 			return err
 		}
-		var data contents
-		if err := data.read(ctx, tx); err != nil {
-			return err
-		}
-		_, err := vpnlogic.NewDirectory(data.groups, data.members, data.emergency)
+		_, err := readDirectory(ctx, tx)
 		return err
 	})
 	return named(err, "set emergency numbers")
 }
 
 // change runs do in a transaction that raises the directory's version and
-// tells the Providers. The version row is locked first, so that changes that
-// check each other's data come one after the other.
-func (a *Admin) change(ctx context.Context, do func(pgx.Tx) error) error {
+// tells the Providers which groups it concerns; do names them, none: all. The version
+// row is locked first, so that changes that check each other's data come one after the
+// other.
+func (a *Admin) change(ctx context.Context, do func(tx pgx.Tx, c *changed) error) error {
 	return pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "update vpn_directory set version = version + 1"); err != nil {
+		var c changed
+		if err := tx.QueryRow(ctx, "update vpn_directory set version = version + 1 returning version").Scan(&c.Version); err != nil {
 			return err
 		}
-		if err := do(tx); err != nil {
+		if err := do(tx, &c); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "select pg_notify($1, '')", channel)
+		_, err := tx.Exec(ctx, "select pg_notify($1, $2)", channel, c.payload())
 		return err
 	})
 }
 
 func (a *Admin) writeMember(ctx context.Context, m vpnlogic.Member, write func(pgx.Tx) error) error {
-	err := a.change(ctx, func(tx pgx.Tx) error {
+	err := a.change(ctx, func(tx pgx.Tx, c *changed) (err error) {
+		if c.Groups, err = groupsOf(ctx, tx, m); err != nil {
+			return err
+		}
 		if err := checkMember(ctx, tx, m); err != nil {
 			return err
 		}
@@ -164,8 +181,18 @@ func (a *Admin) writeMember(ctx context.Context, m vpnlogic.Member, write func(p
 	return named(err, "member %s", m.Number)
 }
 
+// groupsOf are the groups that a change of the member concerns: the one he is in, if he
+// is, and the one he comes to.
+func groupsOf(ctx context.Context, tx pgx.Tx, m vpnlogic.Member) ([]string, error) {
+	rows, err := tx.Query(ctx, "select group_id from member where number = $1 and group_id <> $2 union select $2", m.Number, m.Group)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 func checkMember(ctx context.Context, tx pgx.Tx, m vpnlogic.Member) error {
-	groups, err := readGroups(ctx, tx)
+	groups, err := readGroups(ctx, tx, []string{m.Group})
 	if err != nil {
 		return err
 	}
@@ -173,17 +200,15 @@ func checkMember(ctx context.Context, tx pgx.Tx, m vpnlogic.Member) error {
 	if err != nil {
 		return err
 	}
-	for _, g := range groups {
-		if g.ID == m.Group {
-			return m.Check(g, vpnlogic.EmergencyIn(emergency))
-		}
+	if len(groups) == 0 {
+		return fmt.Errorf("group %q %w", m.Group, ErrMissing)
 	}
-	return fmt.Errorf("group %q %w", m.Group, ErrMissing)
+	return m.Check(groups[0], vpnlogic.EmergencyIn(emergency))
 }
 
 // checkMembers tells which members do not fit the changed group.
 func checkMembers(ctx context.Context, tx pgx.Tx, g vpnlogic.Group) error {
-	members, err := readMembers(ctx, tx, g.ID)
+	members, err := collectMembers(ctx, tx, []string{g.ID})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -214,7 +216,10 @@ func runImport[T any](ctx context.Context, a *Admin, o ImportOptions, t *table, 
 	store func(context.Context, pgx.Tx, []entry[T], *ImportReport) error) (report ImportReport, err error) {
 	inChunk := func(chunk []entry[T]) error {
 		before := report
-		err := a.change(ctx, func(tx pgx.Tx) error { return store(ctx, tx, chunk, &report) })
+		err := a.change(ctx, func(tx pgx.Tx, c *changed) error {
+			c.Groups = groupsIn(chunk)
+			return store(ctx, tx, chunk, &report)
+		})
 		if err != nil {
 			report = before // the chunk was rolled back
 		}
@@ -224,7 +229,7 @@ func runImport[T any](ctx context.Context, a *Admin, o ImportOptions, t *table, 
 		err = readChunks(t, o, parse, &report, inChunk)
 		return report, named(err, "import")
 	}
-	err = a.change(ctx, func(tx pgx.Tx) error {
+	err = a.change(ctx, func(tx pgx.Tx, _ *changed) error {
 		err := readChunks(t, o, parse, &report, func(chunk []entry[T]) error { return store(ctx, tx, chunk, &report) })
 		if err == nil && report.Faulty > 0 {
 			err = ErrFaults
@@ -235,6 +240,20 @@ func runImport[T any](ctx context.Context, a *Admin, o ImportOptions, t *table, 
 		report.Imported = 0
 	}
 	return report, named(err, "import")
+}
+
+// groupsIn names the groups that rows of groups or members belong to.
+func groupsIn[T any](chunk []entry[T]) []string {
+	ids := make(map[string]bool)
+	for i := range chunk {
+		switch row := any(&chunk[i].row).(type) {
+		case *vpnlogic.Group:
+			ids[row.ID] = true
+		case *vpnlogic.Member:
+			ids[row.Group] = true
+		}
+	}
+	return slices.Collect(maps.Keys(ids))
 }
 
 // readChunks hands the good lines over chunk by chunk and reports the others.

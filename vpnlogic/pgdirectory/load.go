@@ -1,7 +1,12 @@
 package pgdirectory
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,43 +18,74 @@ import (
 // load reads the whole directory as of one moment.
 func load(ctx context.Context, pool *pgxpool.Pool) (*snapshot, error) {
 	var s snapshot
-	var data contents
-	err := pgx.BeginTxFunc(ctx, pool, readOnly, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, "select version from vpn_directory").Scan(&s.version); err != nil {
+	err := pgx.BeginTxFunc(ctx, pool, readOnly, func(tx pgx.Tx) (err error) {
+		if s.version, err = readVersion(ctx, tx); err != nil {
 			return err
 		}
-		return data.read(ctx, tx)
+		s.directory, err = readDirectory(ctx, tx)
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	s.directory, err = vpnlogic.NewDirectory(data.groups, data.members, data.emergency)
 	if err != nil {
 		return nil, err
 	}
 	return &s, nil
 }
 
+// errMoved says that the directory has changed once more.
+var errMoved = errors.New("the directory has another version by now")
+
+// loadGroups makes the snapshot of a version out of the one before and some groups,
+// which are read anew: those that are not there any more are left out.
+func loadGroups(ctx context.Context, pool *pgxpool.Pool, before *snapshot, version int64, ids []string) (*snapshot, error) {
+	s := snapshot{version: version}
+	err := pgx.BeginTxFunc(ctx, pool, readOnly, func(tx pgx.Tx) error {
+		now, err := readVersion(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if now != version {
+			return errMoved
+		}
+		groups, err := readGroups(ctx, tx, ids)
+		if err != nil {
+			return err
+		}
+		b := before.directory.Change(groups, ids)
+		if err := readMembers(ctx, tx, ids, b.Add); err != nil {
+			return err
+		}
+		s.directory, err = b.Directory()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+func readVersion(ctx context.Context, tx pgx.Tx) (version int64, err error) {
+	return version, tx.QueryRow(ctx, "select version from vpn_directory").Scan(&version)
+}
+
+// readDirectory reads everything; the members are not held twice.
+func readDirectory(ctx context.Context, tx pgx.Tx) (*vpnlogic.Directory, error) {
+	emergency, err := readEmergency(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := readGroups(ctx, tx, nil)
+	if err != nil {
+		return nil, err
+	}
+	b := vpnlogic.NewBuilder(groups, emergency)
+	if err := readMembers(ctx, tx, nil, b.Add); err != nil {
+		return nil, err
+	}
+	return b.Directory()
+}
+
 // readOnly gives all statements of a load the same view of the data.
 var readOnly = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-
-// contents are the rows of a directory.
-type contents struct {
-	groups    []vpnlogic.Group
-	members   []vpnlogic.Member
-	emergency []string
-}
-
-func (c *contents) read(ctx context.Context, tx pgx.Tx) (err error) {
-	if c.emergency, err = readEmergency(ctx, tx); err != nil {
-		return err
-	}
-	if c.groups, err = readGroups(ctx, tx); err != nil {
-		return err
-	}
-	c.members, err = readMembers(ctx, tx, "")
-	return err
-}
 
 func readEmergency(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, err := tx.Query(ctx, "select number from emergency_number order by number")
@@ -62,11 +98,11 @@ func readEmergency(ctx context.Context, tx pgx.Tx) ([]string, error) {
 const selectGroups = `
 	select id, name, customer, site_code, country_code, area_code, escape_code,
 	       short_digits, escape_required, forced_on_net, exclusions, time_zone, payer
-	from vpn_group order by id`
+	from vpn_group where $1::text[] is null or id = any($1) order by id`
 
-// readGroups reads all groups with their profiles and lists.
-func readGroups(ctx context.Context, tx pgx.Tx) ([]vpnlogic.Group, error) {
-	rows, err := tx.Query(ctx, selectGroups)
+// readGroups reads the named groups with their profiles and lists, nil: all.
+func readGroups(ctx context.Context, tx pgx.Tx, ids []string) ([]vpnlogic.Group, error) {
+	rows, err := tx.Query(ctx, selectGroups, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -74,11 +110,11 @@ func readGroups(ctx context.Context, tx pgx.Tx) ([]vpnlogic.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	profiles, err := readProfiles(ctx, tx)
+	profiles, err := readProfiles(ctx, tx, ids)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := readRules(ctx, tx, "member is null")
+	rules, err := readRules(ctx, tx, "member is null", ids)
 	if err != nil {
 		return nil, err
 	}
@@ -99,11 +135,11 @@ func scanGroup(row pgx.CollectableRow) (g vpnlogic.Group, err error) {
 	return g, err
 }
 
-// readProfiles reads all profiles by group.
-func readProfiles(ctx context.Context, tx pgx.Tx) (map[string][]vpnlogic.Profile, error) {
+// readProfiles reads the profiles of the named groups by group, nil: of all.
+func readProfiles(ctx context.Context, tx pgx.Tx, ids []string) (map[string][]vpnlogic.Profile, error) {
 	rows, err := tx.Query(ctx, `
 		select group_id, name, bar_outgoing, bar_off_net, bar_international, bar_incoming
-		from profile order by group_id, name`)
+		from profile where $1::text[] is null or group_id = any($1) order by group_id, name`, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -117,45 +153,78 @@ func readProfiles(ctx context.Context, tx pgx.Tx) (map[string][]vpnlogic.Profile
 	return profiles, err
 }
 
-// readMembers reads the members of a group, or of all when it is "".
-func readMembers(ctx context.Context, tx pgx.Tx, group string) ([]vpnlogic.Member, error) {
-	rows, err := tx.Query(ctx, `
-		select number, group_id, coalesce(short_number, ''), display, prepaid, coalesce(profile, ''),
-		       bar_outgoing, bar_off_net, bar_international, bar_incoming
-		from member where $1 = '' or group_id = $1 order by group_id, number`, group)
+// readMembers hands over the members of the named groups with their lists, nil: of all,
+// in no order.
+func readMembers(ctx context.Context, tx pgx.Tx, ids []string, take func(vpnlogic.Member)) error {
+	rules, err := readRules(ctx, tx, "member is not null", ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	members, err := pgx.CollectRows(rows, scanMember)
+	selection, err := selectMembers(ctx, tx, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	rules, err := readRules(ctx, tx, "member is not null")
-	if err != nil {
-		return nil, err
-	}
-	for i := range members {
-		m := &members[i]
+	table := copyReader{row: func(row []byte) error {
+		m, err := memberOf(row)
+		if err != nil {
+			return err
+		}
 		m.Rules = rules[owner{group: m.Group, member: string(m.Number)}]
+		take(m)
+		return nil
+	}}
+	if _, err := tx.Conn().PgConn().CopyTo(ctx, &table, selection); err != nil {
+		return fmt.Errorf("read members: %w", err)
 	}
-	return members, nil
+	return table.finished()
 }
 
-func scanMember(row pgx.CollectableRow) (m vpnlogic.Member, err error) {
-	err = row.Scan(&m.Number, &m.Group, &m.Short, &m.Display, &m.Prepaid, &m.Profile,
-		&m.Bars.Outgoing, &m.Bars.OffNet, &m.Bars.International, &m.Bars.Incoming)
-	return m, err
+// selectMembers is the statement that copies the members out. COPY takes no parameters:
+// a temporary table would be a write, so the names of the groups are quoted by the
+// server.
+func selectMembers(ctx context.Context, tx pgx.Tx, ids []string) (string, error) {
+	where := ""
+	if ids != nil {
+		var list string
+		if err := tx.QueryRow(ctx, "select string_agg(quote_literal(id), ', ') from unnest($1::text[]) id", ids).Scan(&list); err != nil {
+			return "", err
+		}
+		where = "where group_id in (" + list + ")"
+	}
+	return `copy (select number, group_id, short_number, display, profile,
+		prepaid, bar_outgoing, bar_off_net, bar_international, bar_incoming from member ` + where + `) to stdout (format binary)`, nil
+}
+
+// memberOf reads a row of selectMembers.
+func memberOf(row []byte) (m vpnlogic.Member, err error) {
+	f := copyFields{rest: string(row)} // one copy for all its texts
+	f.begin(10)
+	m.Number, m.Group, m.Short = vpnlogic.E164(f.text()), f.text(), f.text()
+	m.Display, m.Profile = f.text(), f.text()
+	m.Prepaid = f.flag()
+	m.Bars = vpnlogic.Bars{Outgoing: f.flag(), OffNet: f.flag(), International: f.flag(), Incoming: f.flag()}
+	return m, f.err
+}
+
+// collectMembers reads the members of the named groups, nil: of all, by group and
+// number.
+func collectMembers(ctx context.Context, tx pgx.Tx, ids []string) (members []vpnlogic.Member, err error) {
+	err = readMembers(ctx, tx, ids, func(m vpnlogic.Member) { members = append(members, m) })
+	slices.SortFunc(members, func(a, b vpnlogic.Member) int {
+		return cmp.Or(strings.Compare(a.Group, b.Group), strings.Compare(string(a.Number), string(b.Number)))
+	})
+	return members, err
 }
 
 // owner is whose list an entry stands on.
 type owner struct{ group, profile, member string }
 
-// readRules reads the entries of one kind of owner, each list in the order it
-// was written.
-func readRules(ctx context.Context, tx pgx.Tx, where string) (map[owner][]vpnlogic.Rule, error) {
+// readRules reads the entries of one kind of owner in the named groups, nil: in all,
+// each list in the order it was written.
+func readRules(ctx context.Context, tx pgx.Tx, where string, ids []string) (map[owner][]vpnlogic.Rule, error) {
 	rows, err := tx.Query(ctx, `
 		select group_id, coalesce(profile, ''), coalesce(member, ''), allow, incoming, class, prefix, last, days, from_s, to_s
-		from access_rule where `+where+` order by id`)
+		from access_rule where `+where+` and ($1::text[] is null or group_id = any($1)) order by id`, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -238,6 +238,76 @@ func TestProviderPoll(t *testing.T) {
 	<-done
 }
 
+// TestProviderReadsWhatChanged: a change of a group is read by itself, over everything a
+// change can be, and gives what reading everything gives.
+func TestProviderReadsWhatChanged(t *testing.T) {
+	pool := testPool(t)
+	a, ctx := NewAdmin(pool), t.Context()
+	fill(t, a)
+	other := vpnlogic.Group{ID: "it's", Customer: "acme", SiteCode: "82", CountryCode: "86"}
+	if err := a.CreateGroup(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(ctx, pool, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Changed()
+	// What is read anew is told from what is not by a member whom nobody announced.
+	if _, err := pool.Exec(ctx, "insert into member (number, group_id) values ('8613800000099', '7001')"); err != nil {
+		t.Fatal(err)
+	}
+	running, cancel := context.WithCancel(ctx)
+	done := make(chan error)
+	go func() { done <- p.Run(running) }()
+	moved := vpnlogic.Member{Number: "8613700000001", Group: "it's", Short: "0042"}
+	is := func(want vpnlogic.Member) func(*vpnlogic.Directory) bool {
+		return func(d *vpnlogic.Directory) bool {
+			m, ok := d.Member(want.Number)
+			return ok && m.Group == want.Group && m.Short == want.Short && m.Display == want.Display
+		}
+	}
+	for _, step := range []struct {
+		do    func() error
+		holds func(*vpnlogic.Directory) bool
+	}{
+		{func() error { return a.CreateMember(ctx, moved) }, is(moved)},
+		{func() error { moved.Display = "Bo"; return a.UpdateMember(ctx, moved) }, func(d *vpnlogic.Directory) bool { return is(moved)(d) }},
+		{func() error { other.SiteCode = "83"; return a.UpdateGroup(ctx, other) }, func(d *vpnlogic.Directory) bool {
+			r, _ := d.Screen(vpnlogic.Attempt{Calling: "8613800000001", Dialled: "830042"}, time.Now())
+			return r.Called == moved.Number
+		}},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		await(t, p, step.holds)
+	}
+	if _, known := p.Current().Member("8613800000099"); known {
+		t.Error("everything was read for a change of one group")
+	}
+	if err := a.RemoveMember(ctx, moved.Number); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p, func(d *vpnlogic.Directory) bool { _, known := d.Member(moved.Number); return !known })
+	// He comes back in another group: both are read.
+	if err := a.CreateMember(ctx, moved); err != nil {
+		t.Fatal(err)
+	}
+	moved.Group = "7001"
+	if err := a.UpdateMember(ctx, moved); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p, func(d *vpnlogic.Directory) bool { return is(moved)(d) })
+	if _, known := p.Current().Member("8613800000099"); !known {
+		t.Error("the group that a member came to was not read anew")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func await(t *testing.T, p *Provider, holds func(*vpnlogic.Directory) bool) {
 	t.Helper()
 	late := time.After(30 * time.Second)

@@ -65,6 +65,7 @@ type callers struct {
 	notYetUp int
 	notOver  int
 	repeated int
+	talked   time.Duration
 	failed   map[string]int
 }
 
@@ -170,6 +171,7 @@ func (c *callers) hangUp(n int) {
 	defer c.mu.Unlock()
 	if c.calls[n].stage == up {
 		c.calls[n].stage, c.calls[n].tries = releasing, 0
+		c.talked += time.Since(c.calls[n].answered)
 		c.send(n)
 	}
 }
@@ -297,7 +299,7 @@ func (c *callers) oneUp() {
 func (c *callers) report(elapsed time.Duration) Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := Report{Elapsed: elapsed, Failed: c.failed, Repeated: c.repeated}
+	r := Report{Elapsed: elapsed, Failed: c.failed, Repeated: c.repeated, Talked: c.talked}
 	var setUps []time.Duration
 	for _, k := range c.calls {
 		if k.setUp > 0 {

@@ -34,6 +34,7 @@ type Report struct {
 	Answered int            // calls that were set up and hung up by the caller
 	Failed   map[string]int // other calls by what ended them: a status, "no answer", "cut off"
 	Elapsed  time.Duration  // from the first INVITE until the last call was over and settled
+	Talked   time.Duration  // of the answered calls, from the 200 to the BYE as the callers saw them
 	Repeated int            // messages sent again because nothing came back
 
 	// Set-up times, from INVITE to 200 without the time the callee took.
