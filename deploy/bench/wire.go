@@ -120,16 +120,22 @@ func (l *lab) big() load.Config {
 	return c
 }
 
+// openingMax bounds how long the sessions of measureOpenSessions are opened.
+const openingMax = 30 * time.Second
+
 // measureOpenSessions opens many sessions and loads beside them.
 func measureOpenSessions(ctx context.Context, l *lab) error {
 	c := l.config()
-	c.Mode, c.Duration, c.Warmup, c.Requests = load.Opening, 0, 0, int64(l.plan.open)
+	c.Mode, c.Duration, c.Warmup, c.Requests = load.Opening, openingMax, 0, int64(l.plan.open)
 	r, err := l.measureLoad(ctx, "opening sessions", c)
 	if err != nil {
 		return err
 	}
 	l.report.add("opening", r)
-	r, err = l.measureLoad(ctx, fmt.Sprintf("beside %d open", l.plan.open), l.config())
+	if r.Loads[0].Finished < int64(l.plan.open) {
+		l.report.fact("opening", "only %d of %d sessions were opened within %s", r.Loads[0].Finished, l.plan.open, openingMax)
+	}
+	r, err = l.measureLoad(ctx, fmt.Sprintf("beside %d open", r.Loads[0].Finished), l.config())
 	if err != nil {
 		return err
 	}
