@@ -42,7 +42,6 @@ var (
 		window: 1500 * time.Millisecond, warmup: 500 * time.Millisecond, rounds: 2,
 		million: 1_000_000, open: 100_000,
 	}
-	longRun = 10 * time.Minute
 )
 
 func main() {
@@ -50,7 +49,7 @@ func main() {
 	bin := flag.String("bin", "bin/gygate", "the gygate binary")
 	reports := flag.String("reports", "deploy/reports", "folder of the reports")
 	short := flag.Bool("short", false, "end within five minutes")
-	long := flag.Bool("long", false, "a run of ten minutes, too, with checkpoints, autovacuum and 5 % repeats")
+	long := flag.Duration("long", 0, "a long run, too, with checkpoints, autovacuum and 5 % repeats")
 	only := flag.String("only", "", "only these parts, with commas between, and no report: "+partNames())
 	sessions := flag.String("sessions", "1,16,64,256,1024", "numbers of sessions at a time for the curve, with commas between")
 	baseline := flag.Bool("baseline", false, "only measure the packages and keep that as the baseline")
@@ -59,9 +58,7 @@ func main() {
 	if *short {
 		p = shortPlan
 	}
-	if *long {
-		p.long = longRun
-	}
+	p.long = *long
 	for _, word := range words(*sessions) {
 		n, err := strconv.Atoi(word)
 		if err != nil || n < 1 {
@@ -104,7 +101,7 @@ var parts = []part{
 	{"open", measureOpenSessions}, // 100,000 open sessions beside the load
 	{"start", measureStart},       // until a gateway with all that serves
 	{"sip", measureCalls},         // SIP calls set up and charged
-	{"long", measureLong},         // ten minutes
+	{"long", measureLong},         // minutes, with all that short ones escape
 }
 
 // packagesPart is the one that needs no database.
