@@ -121,7 +121,7 @@ func (l *lab) big() load.Config {
 }
 
 // openingMax bounds how long the sessions of measureOpenSessions are opened.
-const openingMax = 30 * time.Second
+const openingMax = 20 * time.Second
 
 // measureOpenSessions opens many sessions and loads beside them.
 func measureOpenSessions(ctx context.Context, l *lab) error {
