@@ -39,7 +39,7 @@ check: ## formatting, vet, staticcheck, shell scripts
 .PHONY: bench
 bench: build ## all that is measured, in one table beside its limit; SHORT=1: five minutes, LONG=1: with a run of ten
 	@deploy/ensure.sh postgres
-	@$(GO) run ./deploy/bench -bin $(BIN) $(if $(SHORT),-short) $(if $(LONG),-long)
+	@$(GO) run ./deploy/bench -bin $(BIN) $(if $(SHORT),-short) $(if $(LONG),-long 10m)
 
 .PHONY: bench-baseline
 bench-baseline: ## keep what the packages' benchmarks measure now as what `make bench` compares with

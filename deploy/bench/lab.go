@@ -44,6 +44,7 @@ type lab struct {
 	peer   *harness.Gygate // a second gateway, while there is one
 	meter  *meter
 	report *report
+	lately bool // much was imported lately: a checkpoint now would have every page of it logged whole again
 }
 
 // newLab starts a database with accounts and tariff, and a gateway on it.
@@ -83,10 +84,35 @@ func newLab(ctx context.Context, p plan, bin string, r *report) (l *lab, err err
 	return l, l.gate.Start(ctx)
 }
 
-// settle has the time of each fsync taken, and waits until the counters of the import
-// are reported, which happens at most once a second.
+// settle sets the database up for short measurements. Autovacuum would fall into some of
+// them and not into others: it is off, and tidy does its work in between. The long run
+// has it on.
 func (l *lab) settle(ctx context.Context) error {
-	for _, statement := range []string{"alter system set track_wal_io_timing = on", "select pg_reload_conf()", "select pg_sleep(1.1)", "checkpoint"} {
+	return l.execute(ctx, "alter system set track_wal_io_timing = on", "alter system set autovacuum = off", "select pg_reload_conf()",
+		"select pg_sleep(1.1)") // PostgreSQL's counters of the import are reported within a second
+}
+
+// checkpointDue is how much WAL makes tidy write a checkpoint, in octets: PostgreSQL
+// begins one of its own at about twice as much.
+const checkpointDue = 1 << 30
+
+// tidy vacuums what charging updates, and writes a checkpoint when one would otherwise
+// begin within the measurements that follow. It does so seldom: after each, every page
+// is logged whole once.
+func (l *lab) tidy(ctx context.Context) error {
+	if err := l.execute(ctx, "vacuum (analyze) account", "vacuum (analyze) balance", "vacuum (analyze) session", "vacuum (analyze) session_freeze"); err != nil {
+		return err
+	}
+	var written int64
+	err := l.pool.QueryRow(ctx, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), redo_lsn)::bigint from pg_control_checkpoint()").Scan(&written)
+	if err != nil || l.lately || written < checkpointDue {
+		return err
+	}
+	return l.execute(ctx, "checkpoint")
+}
+
+func (l *lab) execute(ctx context.Context, statements ...string) error {
+	for _, statement := range statements {
 		if _, err := l.pool.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
 		}
@@ -188,7 +214,7 @@ func orSessions(m load.Mode) load.Mode {
 	return m
 }
 
-// books are the accounts of a measurement before it.
+// books are the accounts before a measurement.
 type books struct {
 	lab    *lab
 	config load.Config
@@ -196,6 +222,9 @@ type books struct {
 }
 
 func (l *lab) open(ctx context.Context, c load.Config) (*books, error) {
+	if err := l.tidy(ctx); err != nil {
+		return nil, err
+	}
 	h, err := load.HoldingsOf(ctx, l.pool, &c)
 	return &books{l, c, h}, err
 }

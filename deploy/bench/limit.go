@@ -49,9 +49,7 @@ func measureLimit(ctx context.Context, l *lab, flight, accounts int) (best resul
 		if err != nil {
 			return one, err
 		}
-		if one.Rate > best.Rate {
-			best = one
-		}
+		best.improve(one)
 	}
 	return best, nil
 }

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ type plan struct {
 	window  time.Duration // of each measurement
 	warmup  time.Duration // before it
 	flights []int         // sessions at a time
+	rounds  int           // turns of each point of it
 	million int           // accounts of the big database
 	open    int           // sessions that stay open beside a load
 	long    time.Duration // of the long run, 0: none
@@ -32,15 +34,14 @@ type plan struct {
 
 var (
 	fullPlan = plan{
-		window: 8 * time.Second, warmup: 2 * time.Second, flights: []int{1, 16, 64, 256, 1024},
+		window: 6 * time.Second, warmup: 2 * time.Second, rounds: 3,
 		million: 1_000_000, open: 100_000,
 	}
 	// shortPlan ends within five minutes.
 	shortPlan = plan{
-		window: 3 * time.Second, warmup: time.Second, flights: []int{1, 16, 64, 256, 1024},
+		window: 1500 * time.Millisecond, warmup: 500 * time.Millisecond, rounds: 2,
 		million: 1_000_000, open: 100_000,
 	}
-	longRun = 10 * time.Minute
 )
 
 func main() {
@@ -48,16 +49,22 @@ func main() {
 	bin := flag.String("bin", "bin/gygate", "the gygate binary")
 	reports := flag.String("reports", "deploy/reports", "folder of the reports")
 	short := flag.Bool("short", false, "end within five minutes")
-	long := flag.Bool("long", false, "a run of ten minutes, too, with checkpoints, autovacuum and 5 % repeats")
+	long := flag.Duration("long", 0, "a long run, too, with checkpoints, autovacuum and 5 % repeats")
 	only := flag.String("only", "", "only these parts, with commas between, and no report: "+partNames())
+	sessions := flag.String("sessions", "1,16,64,256,1024", "numbers of sessions at a time for the curve, with commas between")
 	baseline := flag.Bool("baseline", false, "only measure the packages and keep that as the baseline")
 	flag.Parse()
 	p := fullPlan
 	if *short {
 		p = shortPlan
 	}
-	if *long {
-		p.long = longRun
+	p.long = *long
+	for _, word := range words(*sessions) {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 {
+			log.Fatalf("bench: -sessions: %q is no number of sessions", word)
+		}
+		p.flights = append(p.flights, n)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -65,12 +72,17 @@ func main() {
 	if *baseline {
 		err = keepBaseline(ctx, *reports)
 	} else {
-		err = bench(ctx, p, *bin, *reports, strings.FieldsFunc(*only, func(r rune) bool { return r == ',' }))
+		err = bench(ctx, p, *bin, *reports, words(*only))
 	}
 	if err != nil {
 		stop()
 		log.Fatalf("bench: FAILED: %v", err)
 	}
+}
+
+// words are the parts of a list with commas between.
+func words(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 }
 
 // part is a piece of the run.
@@ -89,7 +101,7 @@ var parts = []part{
 	{"open", measureOpenSessions}, // 100,000 open sessions beside the load
 	{"start", measureStart},       // until a gateway with all that serves
 	{"sip", measureCalls},         // SIP calls set up and charged
-	{"long", measureLong},         // ten minutes
+	{"long", measureLong},         // minutes, with all that short ones escape
 }
 
 // packagesPart is the one that needs no database.

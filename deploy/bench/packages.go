@@ -27,6 +27,9 @@ var measuredPackages = []string{"./diameter/...", "./ocs", "./cmd/gygate/load"}
 // comparePackages measures the packages and has benchstat compare them with the
 // baseline.
 func comparePackages(ctx context.Context, reports string, r *report) error {
+	if _, err := os.Stat(filepath.Join(reports, baselineFile)); err != nil {
+		return fmt.Errorf("nothing to compare the packages with, make bench-baseline keeps it: %w", err)
+	}
 	now, err := measurePackages(ctx)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -50,24 +51,50 @@ func (r *report) plot(path string) error {
 func (r *report) chart(label string, value func(*result) float64) (*plot.Plot, error) {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = "sessions at a time", label
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{}
-	p.Y.Min = 0
+	p.X.Scale, p.Y.Min = plot.LogScale{}, 0
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Add(plotter.NewGrid())
 	var lines []any
+	var sessions []plot.Tick
 	for _, c := range curves {
-		var points plotter.XYs
-		for i := range r.Results {
-			if one := &r.Results[i]; one.Part == c.part {
-				points = append(points, plotter.XY{X: float64(one.InFlight), Y: value(one)})
-			}
-		}
+		points, ticks := r.points(c.part, value)
 		if len(points) > 0 {
-			lines = append(lines, c.title, points)
+			lines, sessions = append(lines, c.title, points), ticks
 		}
 	}
 	if len(lines) == 0 {
 		return nil, nil
 	}
-	return p, plotutil.AddLinePoints(p, lines...)
+	p.X.Tick.Marker = plot.ConstantTicks(sessions)
+	p.Y.Tick.Marker = plot.TickerFunc(wholeTicks)
+	if err := plotutil.AddLinePoints(p, lines...); err != nil {
+		return nil, err
+	}
+	p.Y.Max *= 1 + plotRoom
+	return p, nil
+}
+
+// plotRoom is what is left above the highest point, for the legend.
+const plotRoom = 0.25
+
+// points are those of one curve, and its numbers of sessions.
+func (r *report) points(part string, value func(*result) float64) (points plotter.XYs, sessions []plot.Tick) {
+	for i := range r.Results {
+		if one := &r.Results[i]; one.Part == part {
+			points = append(points, plotter.XY{X: float64(one.InFlight), Y: value(one)})
+			sessions = append(sessions, plot.Tick{Value: float64(one.InFlight), Label: strconv.Itoa(one.InFlight)})
+		}
+	}
+	return points, sessions
+}
+
+// wholeTicks labels an axis with whole numbers.
+func wholeTicks(low, high float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(low, high)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = strconv.FormatFloat(ticks[i].Value, 'f', 0, 64)
+		}
+	}
+	return ticks
 }

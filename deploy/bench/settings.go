@@ -20,7 +20,7 @@ type settings struct {
 
 // settingNames are the settings of PostgreSQL that are printed.
 var settingNames = []string{
-	"server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size", "checkpoint_timeout", "autovacuum_naptime",
+	"server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size", "checkpoint_timeout", "autovacuum",
 }
 
 type machine struct {

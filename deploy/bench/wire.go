@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,30 +14,44 @@ import (
 )
 
 // measureCurve relates Diameter to the engine and both to the limit, at each number of
-// sessions one after the other, so that what else the machine does meets them alike.
+// sessions. The three are measured in turns, and each one's best turn counts: whatever
+// else the machine does can only slow them down.
 func measureCurve(ctx context.Context, l *lab) error {
 	for _, flight := range l.plan.flights {
-		limit, err := measureLimit(ctx, l, flight, subscribers)
-		if err != nil {
-			return err
-		}
-		l.report.add("limit", limit)
-		engine, err := measureEngine(ctx, l, flight, subscribers)
-		if err != nil {
-			return err
-		}
-		engine.OfLimit = engine.Rate / limit.Rate
-		l.report.add("engine", engine)
 		c := l.config()
 		c.InFlight = flight
-		wire, err := l.measureLoad(ctx, "Diameter", c)
-		if err != nil {
-			return err
+		var limit, engine, wire result
+		for range l.plan.rounds {
+			for _, one := range []struct {
+				best    *result
+				measure func() (result, error)
+			}{
+				{&limit, func() (result, error) { return measureLimit(ctx, l, flight, subscribers) }},
+				{&engine, func() (result, error) { return measureEngine(ctx, l, flight, subscribers) }},
+				{&wire, func() (result, error) { return l.measureLoad(ctx, "Diameter", c) }},
+			} {
+				r, err := one.measure()
+				if err != nil {
+					return err
+				}
+				one.best.improve(r)
+			}
 		}
-		wire.OfLimit = wire.Rate / limit.Rate
+		engine.OfLimit, wire.OfLimit = engine.Rate/limit.Rate, wire.Rate/limit.Rate
+		l.report.add("limit", limit)
+		l.report.add("engine", engine)
 		l.report.add("diameter", wire)
 	}
 	return nil
+}
+
+// improve keeps the faster of two turns, but a fault of either.
+func (r *result) improve(next result) {
+	fault := cmp.Or(r.Fault, next.Fault)
+	if next.Rate > r.Rate {
+		*r = next
+	}
+	r.Fault = fault
 }
 
 // measureOneAccount has everybody call on one account, as a company's phones do.
@@ -89,9 +104,7 @@ func measureMillion(ctx context.Context, l *lab) error {
 		return err
 	}
 	l.report.fact("import", "%d accounts imported and analysed in %.1f s", made, time.Since(began).Seconds())
-	if _, err := l.pool.Exec(ctx, "checkpoint"); err != nil { // of the import, not of the load
-		return err
-	}
+	l.lately = true
 	r, err := l.measureLoad(ctx, "a million subscribers", c)
 	if err != nil {
 		return err
@@ -107,16 +120,22 @@ func (l *lab) big() load.Config {
 	return c
 }
 
+// openingMax bounds how long the sessions of measureOpenSessions are opened.
+const openingMax = 20 * time.Second
+
 // measureOpenSessions opens many sessions and loads beside them.
 func measureOpenSessions(ctx context.Context, l *lab) error {
 	c := l.config()
-	c.Mode, c.Duration, c.Warmup, c.Requests = load.Opening, 0, 0, int64(l.plan.open)
+	c.Mode, c.Duration, c.Warmup, c.Requests = load.Opening, openingMax, 0, int64(l.plan.open)
 	r, err := l.measureLoad(ctx, "opening sessions", c)
 	if err != nil {
 		return err
 	}
 	l.report.add("opening", r)
-	r, err = l.measureLoad(ctx, fmt.Sprintf("beside %d open", l.plan.open), l.config())
+	if r.Loads[0].Finished < int64(l.plan.open) {
+		l.report.fact("opening", "only %d of %d sessions were opened within %s", r.Loads[0].Finished, l.plan.open, openingMax)
+	}
+	r, err = l.measureLoad(ctx, fmt.Sprintf("beside %d open", r.Loads[0].Finished), l.config())
 	if err != nil {
 		return err
 	}
@@ -135,6 +154,9 @@ func measureLong(ctx context.Context, l *lab) error {
 		return err
 	}
 	l.report.add("long_short", short)
+	if err := l.execute(ctx, "alter system reset autovacuum", "select pg_reload_conf()"); err != nil {
+		return err
+	}
 	before, err := readUpkeep(ctx, l.pool)
 	if err != nil {
 		return err

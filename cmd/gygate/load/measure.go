@@ -32,8 +32,14 @@ func (c *conn) record(took time.Duration, code diameter.ResultCode) {
 		c.success++
 		return
 	}
+	if _, known := c.codes[code]; !known && len(c.codes) == codesMax {
+		code = 0
+	}
 	c.codes[code]++
 }
+
+// codesMax bounds the different Result-Codes that are told apart.
+const codesMax = 64
 
 // measure opens and closes the window when it is time to.
 func (c *conn) measure() {

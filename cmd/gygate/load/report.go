@@ -35,8 +35,8 @@ type Report struct {
 	CPU      float64 `json:"cpu_us_per_ccr"` // of this process, over all of the load
 	Sent     int64   `json:"sent"`           // CCRs, a repeat and what it repeats are one
 	Answered int64   `json:"answered"`
-	// Codes counts answers by Result-Code, repeats left out; those of a CCA without
-	// one stand under 0.
+	// Codes counts answers by Result-Code, repeats left out; those without one, and
+	// those beyond 64 different ones, stand under 0.
 	Codes     map[string]int64 `json:"result_codes"`
 	Sessions  int64            `json:"sessions"` // begun, or events
 	Finished  int64            `json:"finished"` // of them
