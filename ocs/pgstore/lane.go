@@ -23,6 +23,9 @@ const (
 	idleTimeout      = 5 * time.Second // an open transaction that sends nothing
 	commitTimeout    = 10 * time.Second
 	rollbackTimeout  = 2 * time.Second
+	// plansAge is how long a lane keeps its plans. One that was made while a table
+	// was empty reads the whole table, and would do so when it is full.
+	plansAge = 10 * time.Second
 )
 
 // SQLSTATEs that decide something here.
@@ -66,6 +69,7 @@ type lane struct {
 	hook   func(point string)
 
 	prepared  map[string]*pgconn.StatementDescription // of laneStatements, on conn
+	planned   time.Time                               // when the plans were last thrown away
 	clock     *clock                                  // of all lanes
 	batch     *batch                                  // under way, or the last one
 	out       *outbox                                 // what it stores
@@ -135,7 +139,10 @@ func (l *lane) load(ctx context.Context, from *loader, how func(context.Context,
 		return err
 	}
 	asked := time.Now()
-	err := how(ctx, l.conn)
+	err := l.renewPlans(ctx)
+	if err == nil {
+		err = how(ctx, l.conn)
+	}
 	if err != nil {
 		l.abandon()
 		if fresh || l.conn != nil || ctx.Err() != nil {
@@ -153,6 +160,16 @@ func (l *lane) load(ctx context.Context, from *loader, how func(context.Context,
 	}
 	l.clock.set(from.clock, asked, time.Now())
 	return nil
+}
+
+// renewPlans has the statements planned anew from time to time.
+func (l *lane) renewPlans(ctx context.Context) error {
+	if time.Since(l.planned) < plansAge {
+		return nil
+	}
+	_, err := l.conn.Exec(ctx, "discard plans")
+	l.planned = time.Now()
+	return err
 }
 
 // abandon leaves a transaction that failed: by ROLLBACK on a connection that is

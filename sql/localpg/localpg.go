@@ -187,6 +187,9 @@ func (s *Server) arguments(opt Options) []string {
 		// Fewer checkpoints mean fewer full-page images: about 700 bytes of
 		// WAL a step fill 4 GB in minutes at full load.
 		"max_wal_size": "4GB", "checkpoint_timeout": "15min",
+		// Written segments are used again: a new one is 16 MB of zeros, during
+		// which nothing commits.
+		"min_wal_size": "2GB",
 		// A standby attached later, or pg_rewind, finds recent WAL.
 		"wal_keep_size": "256MB",
 		// Sessions and freezes change often: vacuum little and often.
