@@ -282,10 +282,10 @@ func (s *stage) connect(calls peer.Handler, dict *diameter.Dictionary) *peer.Cli
 }
 
 // Record implements vpnlogic.Recorder.
-func (s *stage) Record(_ context.Context, r vpnlogic.CallRecord) error {
+func (s *stage) Record(_ context.Context, all ...vpnlogic.CallRecord) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.records = append(s.records, r)
+	s.records = append(s.records, all...)
 	return nil
 }
 
