@@ -68,27 +68,37 @@ func callBenchConfig() *config.Config {
 	return c
 }
 
+// startCallBench runs a gygate on a durable database of its own, with the plan's lines.
 func startCallBench(b testing.TB, c *config.Config, plan sipload.Plan) *callBench {
-	before := otel.GetTracerProvider()
-	otel.SetTracerProvider(noop.NewTracerProvider())
-	b.Cleanup(func() { otel.SetTracerProvider(before) })
-	b.Cleanup(tuneCollector())
 	data, err := temporaryFolder()
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { os.RemoveAll(filepath.Dir(data)) })
-	g := &callBench{plan: plan, callee: freeUDP(b)}
-	c.SIP.NextHop = g.callee
-	if g.main, err = New(b.Context(), c, Options{Role: RoleAll, Data: data, Logger: quietLogger(), Ephemeral: true}); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { closeBench(b, g.main.Close) })
+	g := openCallBench(b, c, Options{Role: RoleAll, Data: data, Logger: quietLogger(), Ephemeral: true}, plan)
+	g.openAccounts(b)
 	g.provision(b)
 	serve(b, g.main.Run)
 	if err := g.main.Ready(b.Context()); err != nil {
 		b.Fatal(err)
 	}
+	return g
+}
+
+// openCallBench wires a gygate whose calls go to the load's callees. It is not traced,
+// which is the default without a trace exporter.
+func openCallBench(b testing.TB, c *config.Config, o Options, plan sipload.Plan) *callBench {
+	before := otel.GetTracerProvider()
+	otel.SetTracerProvider(noop.NewTracerProvider())
+	b.Cleanup(func() { otel.SetTracerProvider(before) })
+	b.Cleanup(tuneCollector())
+	g := &callBench{plan: plan, callee: freeUDP(b)}
+	c.SIP.NextHop = g.callee
+	var err error
+	if g.main, err = New(b.Context(), c, o); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { closeBench(b, g.main.Close) })
 	return g
 }
 
@@ -102,17 +112,28 @@ func freeUDP(tb testing.TB) string {
 	return conn.LocalAddr().String()
 }
 
+// openAccounts makes the accounts of the lines, and the tariff.
+func (g *callBench) openAccounts(b testing.TB) {
+	var accounts strings.Builder
+	err := g.plan.WriteAccounts(&accounts, benchBalance, int(sample.EUR))
+	if err == nil {
+		_, err = g.main.admin.ImportAccounts(b.Context(), strings.NewReader(accounts.String()), pgstore.ImportOptions{AllOrNothing: true})
+	}
+	if err := errors.Join(err, g.main.admin.PutTariff(b.Context(), sample.Tariff()), g.main.reload(b.Context())); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// provision makes the groups and members of the plan.
 func (g *callBench) provision(b testing.TB) {
-	var accounts, groups, members strings.Builder
-	err := errors.Join(g.plan.WriteAccounts(&accounts, benchBalance, int(sample.EUR)), g.plan.WriteGroups(&groups), g.plan.WriteMembers(&members))
-	if err != nil {
+	var groups, members strings.Builder
+	if err := errors.Join(g.plan.WriteGroups(&groups), g.plan.WriteMembers(&members)); err != nil {
 		b.Fatal(err)
 	}
 	ctx, directory := b.Context(), pgdirectory.NewAdmin(g.main.books.pool)
-	_, err1 := g.main.admin.ImportAccounts(ctx, strings.NewReader(accounts.String()), pgstore.ImportOptions{AllOrNothing: true})
-	_, err2 := directory.ImportGroups(ctx, strings.NewReader(groups.String()), pgdirectory.ImportOptions{AllOrNothing: true})
-	_, err3 := directory.ImportMembers(ctx, strings.NewReader(members.String()), pgdirectory.ImportOptions{AllOrNothing: true})
-	if err := errors.Join(err1, err2, err3, g.main.admin.PutTariff(ctx, sample.Tariff()), g.main.reload(ctx)); err != nil {
+	_, err1 := directory.ImportGroups(ctx, strings.NewReader(groups.String()), pgdirectory.ImportOptions{AllOrNothing: true})
+	_, err2 := directory.ImportMembers(ctx, strings.NewReader(members.String()), pgdirectory.ImportOptions{AllOrNothing: true})
+	if err := errors.Join(err1, err2, g.main.reload(ctx)); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gygate/deploy/bench/sipload"
 	"gygate/sql/sqltest"
 )
 
@@ -57,4 +59,43 @@ func fillDirectory(b *testing.B, dsn string, members int) {
 	if _, err := pool.Exec(b.Context(), "vacuum analyze"); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// BenchmarkReloadUnderCalls places two hundred calls a second while a directory of a
+// million members is read anew without a pause, and reports what the set-ups see of it.
+func BenchmarkReloadUnderCalls(b *testing.B) {
+	dsn := sqltest.Database(b)
+	fillDirectory(b, dsn, 1_000_000)
+	c := callBenchConfig()
+	c.Database.DSN = dsn
+	g := openCallBench(b, c, Options{Role: RoleAll, Logger: quietLogger()}, benchPlan)
+	g.openAccounts(b)
+	serve(b, g.main.Run)
+	if err := g.main.Ready(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	load, reloads := g.load(b.N), 0
+	load.Rate = 200
+	reloading, stop := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	b.ResetTimer()
+	go func() {
+		defer close(done)
+		for reloading.Err() == nil {
+			if g.main.calls.directory.Reload(reloading) == nil {
+				reloads++
+			}
+		}
+	}()
+	report, err := sipload.Run(b.Context(), load)
+	b.StopTimer()
+	stop()
+	<-done
+	if err != nil || len(report.Failed) > 0 {
+		b.Fatal(report, err)
+	}
+	b.ReportMetric(float64(report.SetUpP50.Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(report.SetUpP99.Microseconds())/1000, "p99-ms")
+	b.ReportMetric(float64(report.SetUpMax.Microseconds())/1000, "max-ms")
+	b.ReportMetric(report.Elapsed.Seconds()/float64(reloads), "s/reload")
 }
