@@ -50,7 +50,7 @@ func hasSession(command uint32) bool {
 // FinishAnswer appends the request's Proxy-Info AVPs, octet for octet and in
 // order (RFC 6733 §6.2), and writes the length of the answer at start.
 func FinishAnswer(b []byte, start int, req Message) []byte {
-	for a := range req.AVPs() {
+	for a := range Scan(req.Body()) {
 		if a.Is(ProxyInfo) {
 			b = AppendRaw(b, a.Raw)
 		}

@@ -64,14 +64,25 @@ func (a AVP) Group() iter.Seq[AVP] { return Walk(a.Data) }
 // Find returns the first member of that attribute in a grouped AVP.
 func (a AVP) Find(t Attribute) (AVP, bool) { return Find(a.Data, t) }
 
-// Walk iterates the AVPs in b without copying. It stops at the first AVP whose
-// length does not fit; Validate has reported that before anybody relies on it.
+// Walk iterates the AVPs in b without copying their data. It stops at the first AVP
+// whose length does not fit; Validate has reported that before anybody relies on it.
 func Walk(b []byte) iter.Seq[AVP] {
 	return func(yield func(AVP) bool) {
+		for a := range Scan(b) {
+			if !yield(*a) {
+				return
+			}
+		}
+	}
+}
+
+// Scan is Walk for the hot path: the AVP is the same one each time, filled anew.
+func Scan(b []byte) iter.Seq[*AVP] {
+	return func(yield func(*AVP) bool) {
 		var a AVP
 		for len(b) > 0 {
 			n, ok := a.read(b)
-			if !ok || !yield(a) {
+			if !ok || !yield(&a) {
 				return
 			}
 			b = b[n:]
@@ -81,9 +92,9 @@ func Walk(b []byte) iter.Seq[AVP] {
 
 // Find returns the first AVP of that attribute in b.
 func Find(b []byte, t Attribute) (AVP, bool) {
-	for a := range Walk(b) {
+	for a := range Scan(b) {
 		if a.Is(t) {
-			return a, true
+			return *a, true
 		}
 	}
 	return AVP{}, false

@@ -20,8 +20,8 @@ type parser struct {
 }
 
 func (p *parser) parse(m diameter.Message) *diameter.Error {
-	for a := range m.AVPs() {
-		if err := p.take(&a); err != nil {
+	for a := range diameter.Scan(m.Body()) {
+		if err := p.take(a); err != nil {
 			return err
 		}
 	}
@@ -141,8 +141,8 @@ func (p *parser) hash(a *diameter.AVP) {
 
 // takeService reads one MSCC. What stands before a fault counts.
 func (p *parser) takeService(s *Service, group *diameter.AVP) *diameter.Error {
-	for a := range group.Group() {
-		if _, err := p.takeMember(s, &a); err != nil {
+	for a := range diameter.Scan(group.Data) {
+		if _, err := p.takeMember(s, a); err != nil {
 			return err
 		}
 	}

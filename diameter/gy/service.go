@@ -142,18 +142,18 @@ func (v *VCSInformation) append(b []byte) []byte {
 
 // parse reads the group, a call into room unless that is nil.
 func (s *ServiceInformation) parse(group *diameter.AVP, room *IMSInformation) *diameter.Error {
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		switch {
 		case a.Is(diameter.SubscriptionID):
-			p, err := parseSubscription(&a)
+			p, err := parseSubscription(a)
 			if err != nil {
 				return err
 			}
 			s.Payer = append(s.Payer, p)
 		case a.Is(diameter.IMSInformation):
-			s.IMS = parseIMS(&a, room)
+			s.IMS = parseIMS(a, room)
 		case a.Is(diameter.VCSInformation):
-			s.VCS = parseVCS(a)
+			s.VCS = parseVCS(*a)
 		}
 	}
 	return nil
@@ -164,7 +164,7 @@ func parseIMS(group *diameter.AVP, i *IMSInformation) *IMSInformation {
 		i = new(IMSInformation)
 	}
 	*i = IMSInformation{} // the last of several counts
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		if a.Vendor != diameter.Vendor3GPP {
 			continue
 		}
@@ -189,13 +189,13 @@ func parseIMS(group *diameter.AVP, i *IMSInformation) *IMSInformation {
 		case diameter.AlternateChargedPartyAddress.Code:
 			i.AlternateCharged = a.View()
 		case diameter.InterOperatorIdentifier.Code:
-			i.parseOperators(a)
+			i.parseOperators(*a)
 		case diameter.TimeStamps.Code:
-			i.parseTimeStamps(a)
+			i.parseTimeStamps(*a)
 		case diameter.IMSChargingIdentifier.Code:
 			i.ChargingID = a.View()
 		case diameter.ServiceSpecificInfo.Code:
-			i.Specific = append(i.Specific, parseSpecific(a))
+			i.Specific = append(i.Specific, parseSpecific(*a))
 		case diameter.CauseCode.Code:
 			i.CauseCode = Some(a.Uint32())
 		}
@@ -204,7 +204,7 @@ func parseIMS(group *diameter.AVP, i *IMSInformation) *IMSInformation {
 }
 
 // first keeps the first of an AVP that may stand several times.
-func first(to *string, a diameter.AVP) {
+func first(to *string, a *diameter.AVP) {
 	if *to == "" {
 		*to = a.View()
 	}
@@ -212,7 +212,7 @@ func first(to *string, a diameter.AVP) {
 
 func (i *IMSInformation) parseTimeStamps(group diameter.AVP) {
 	var request, response time.Duration
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		switch {
 		case a.Is(diameter.SIPRequestTimestamp):
 			i.RequestedAt = a.Time()
@@ -230,12 +230,12 @@ func (i *IMSInformation) parseTimeStamps(group diameter.AVP) {
 
 // fraction is part of a second, in milliseconds on the wire; what is more means
 // nothing.
-func fraction(a diameter.AVP) time.Duration {
+func fraction(a *diameter.AVP) time.Duration {
 	return time.Duration(a.Uint32()%1000) * time.Millisecond
 }
 
 func (i *IMSInformation) parseOperators(group diameter.AVP) {
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		switch {
 		case a.Is(diameter.OriginatingIOI):
 			i.OriginatingIOI = a.View()
@@ -246,7 +246,7 @@ func (i *IMSInformation) parseOperators(group diameter.AVP) {
 }
 
 func parseSpecific(group diameter.AVP) (s SpecificInfo) {
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		switch {
 		case a.Is(diameter.ServiceSpecificType):
 			s.Type = a.Uint32()
@@ -259,7 +259,7 @@ func parseSpecific(group diameter.AVP) (s SpecificInfo) {
 
 func parseVCS(group diameter.AVP) *VCSInformation {
 	v := new(VCSInformation)
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		switch {
 		case a.Is(diameter.NetworkCallReferenceNumber):
 			v.CallReference = append([]byte(nil), a.Data...)

@@ -20,7 +20,7 @@ func (s Subscription) append(b []byte) []byte {
 }
 
 func parseSubscription(group *diameter.AVP) (s Subscription, err *diameter.Error) {
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		switch {
 		case a.Is(diameter.SubscriptionIDType):
 			if a.Uint32() > uint32(ocs.Private) {
@@ -48,7 +48,7 @@ var extension = [...]diameter.Attribute{
 // member (conformance B-062).
 func parseExtension(group *diameter.AVP) (s Subscription, err *diameter.Error) {
 	found := 0
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		for kind, member := range extension {
 			if !a.Is(member) {
 				continue

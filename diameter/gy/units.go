@@ -100,8 +100,8 @@ func takeCount(to *Optional[uint64], a *diameter.AVP) *diameter.Error {
 }
 
 func parseUnits(u *ServiceUnits, group *diameter.AVP) *diameter.Error {
-	for a := range group.Group() {
-		if err := u.take(&a); err != nil {
+	for a := range diameter.Scan(group.Data) {
+		if err := u.take(a); err != nil {
 			return err
 		}
 	}
@@ -109,14 +109,14 @@ func parseUnits(u *ServiceUnits, group *diameter.AVP) *diameter.Error {
 }
 
 func parseUsed(u *UsedUnits, group *diameter.AVP) *diameter.Error {
-	for a := range group.Group() {
+	for a := range diameter.Scan(group.Data) {
 		switch {
 		case a.Is(diameter.TariffChangeUsage):
 			u.TariffChange = Some(a.Uint32())
 		case a.Is(diameter.ReportingReason):
 			u.Reason = Some(a.Uint32())
 		default:
-			if err := u.take(&a); err != nil {
+			if err := u.take(a); err != nil {
 				return err
 			}
 		}

@@ -13,7 +13,7 @@ type destination struct {
 // broken AVP it sees nothing, and Validate reports that.
 func readDestination(m diameter.Message, l Local) destination {
 	var d destination
-	for a := range m.AVPs() {
+	for a := range diameter.Scan(m.Body()) {
 		switch {
 		case a.Is(diameter.DestinationHost) && !d.hasHost:
 			d.host, d.hasHost = a.Data, true
