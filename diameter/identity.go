@@ -16,7 +16,7 @@ func isIdentity(b []byte) bool {
 // SameIdentity compares two DiameterIdentities without regard to ASCII case
 // (conformance A-038).
 func SameIdentity[A, B string | []byte](a A, b B) bool {
-	return len(a) == len(b) && CompareIdentity(a, b) == 0
+	return len(a) == len(b) && (string(a) == string(b) || CompareIdentity(a, b) == 0)
 }
 
 // CompareIdentity orders two DiameterIdentities as the election does: octet by

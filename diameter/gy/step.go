@@ -39,15 +39,13 @@ func (r *CCR) step(from *peer.Remote, service string, c *ocs.ServiceContext, p *
 		return nil, ocs.Internal
 	}
 	moved := ratingChanged(services)
-	s := new(stepUsual)
-	s.Step = ocs.Step{
+	s := &stepUsual{Step: ocs.Step{
 		SessionID:    strings.Clone(r.SessionID),
 		SubSession:   r.SubSession.Value,
 		Type:         r.Type,
 		Number:       r.Number,
 		Action:       r.action(),
 		Verbs:        verbs,
-		Payer:        r.payer(s.payer[:0]),
 		Service:      lasting(service, c.Name),
 		Called:       strings.Clone(r.called(moved)),
 		At:           r.EventTimestamp,
@@ -55,7 +53,8 @@ func (r *CCR) step(from *peer.Remote, service string, c *ocs.ServiceContext, p *
 		Habits:       p.habits(),
 		CommandLevel: !r.multiple(),
 		Content:      r.Content,
-	}
+	}}
+	s.Payer = r.payer(s.payer[:0])
 	s.setItems(services, c, p, moved)
 	if group, ok := r.classGroup(from, services); ok {
 		s.Items[0].RatingGroup = group

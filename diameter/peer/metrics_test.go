@@ -91,6 +91,41 @@ func measured(all metricdata.ResourceMetrics, name string, labels attribute.Set)
 	return 0, false
 }
 
+// A node that listens twice counts its messages once, for as long as it listens at
+// all; two nodes of a role add up.
+func TestMetricsOfSeveralListeners(t *testing.T) {
+	reader := sdk.NewManualReader()
+	before := otel.GetMeterProvider()
+	otel.SetMeterProvider(sdk.NewMeterProvider(sdk.WithReader(reader)))
+	t.Cleanup(func() { otel.SetMeterProvider(before) })
+	observe := func(m *metrics) func() {
+		return m.observe(func() []Status { return nil }, func() int { return 0 })
+	}
+	one, two := newMetrics("server"), newMetrics("server")
+	first, second, other := observe(one), observe(one), observe(two)
+	for _, m := range []*metrics{one, one, two} {
+		m.in(answerOf(diameter.Success))
+	}
+	labels := one.attributes(series{command: diameter.CmdCreditControl, result: diameter.Success})
+	wants := func(want int64) {
+		t.Helper()
+		var all metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &all); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := measured(all, "diameter.messages", labels); got != want {
+			t.Errorf("%d messages, want %d", got, want)
+		}
+	}
+	wants(3)
+	first()
+	wants(3)
+	other()
+	wants(2)
+	second()
+	wants(0)
+}
+
 func TestSeriesAreBounded(t *testing.T) {
 	m := newMetrics("server")
 	for code := range diameter.ResultCode(10 * seriesMax) {
