@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"strings"
@@ -63,7 +64,7 @@ func (n *node) submit(t testing.TB, m diameter.Message) <-chan diameter.Message 
 	answers := make(chan diameter.Message, 2) // a second answer would stay and be found
 	from := peer.Remote{Host: "relay1.example", Realm: "example", Tolerate: diameter.Lenient}
 	n.server.Serve(t.Context(), from, m, func(b []byte) {
-		a, err := diameter.ParseMessage(b)
+		a, err := diameter.ParseMessage(bytes.Clone(b)) // the frame is the server's again afterwards
 		if err != nil {
 			t.Errorf("the answer does not parse: %v", err)
 		}
