@@ -58,12 +58,20 @@ var (
 	purgeClients  = purge("client_state", "swept and since"+olderThan)
 )
 
-// Maintain makes the coming journal partitions and deletes closed sessions,
+// summarizeJournal sums up the full parts of the journal in its index; until then a
+// look-up reads them.
+const summarizeJournal = `
+select brin_summarize_new_values(i.inhrelid) from pg_inherits i where i.inhparent = 'journal_account'::regclass`
+
+// Maintain makes the coming journal partitions, sums up the journal and deletes closed sessions,
 // outcomes, orphan reports and notices older than the retention time. Any number of nodes
 // may do it at once.
 func (a *Admin) Maintain(ctx context.Context, retention time.Duration) (r MaintainReport, err error) {
 	if err := a.pool.QueryRow(ctx, "select journal_add_months($1)", journalMonthsAhead).Scan(&r.Partitions); err != nil {
 		return r, fmt.Errorf("maintain: journal partitions: %w", err)
+	}
+	if _, err := a.pool.Exec(ctx, summarizeJournal); err != nil {
+		return r, fmt.Errorf("maintain: journal index: %w", err)
 	}
 	for _, p := range []struct {
 		statement string

@@ -183,7 +183,7 @@ func (s *Server) arguments(opt Options) []string {
 		// Durability: what an answer promises is on disk.
 		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on",
 		// Memory for the hot accounts and sessions; small enough for a laptop.
-		"shared_buffers": "256MB",
+		"shared_buffers": "2GB",
 		// Fewer checkpoints mean fewer full-page images: about 700 bytes of
 		// WAL a step fill 4 GB in minutes at full load.
 		"max_wal_size": "4GB", "checkpoint_timeout": "15min",
