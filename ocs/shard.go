@@ -3,9 +3,10 @@ package ocs
 import "sync"
 
 // LaneAloneMax is up to how many waiting steps one lane carries out the steps of all
-// shards: a batch costs the database much the same whatever its size, so with few
-// steps about, two small batches side by side are slower than one.
-const LaneAloneMax = 64
+// shards. A transaction costs the database as much as some fifteen steps of it, so
+// with few about, two small batches side by side are slower than one; with 64 in
+// flight two lanes reached a fifth more than one.
+const LaneAloneMax = 16
 
 // shard is a fixed part of the buckets and the steps that wait for it. At any time
 // one lane at most carries out its steps, so that those of one session keep their

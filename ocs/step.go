@@ -148,7 +148,8 @@ type SessionKey [16]byte
 
 // KeyOf hashes a Session-Id.
 func KeyOf(sessionID string) SessionKey {
-	sum := sha256.Sum256([]byte(sessionID))
+	var usual [256]byte // a Session-Id is seldom longer, and then needs no copy on the heap
+	sum := sha256.Sum256(append(usual[:0], sessionID...))
 	return SessionKey(sum[:16])
 }
 
