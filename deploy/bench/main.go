@@ -29,18 +29,19 @@ type plan struct {
 	rounds  int           // turns of each point of it
 	million int           // accounts of the big database
 	open    int           // sessions that stay open beside a load
+	calls   int           // SIP calls at each number of them at a time
 	long    time.Duration // of the long run, 0: none
 }
 
 var (
 	fullPlan = plan{
 		window: 6 * time.Second, warmup: 2 * time.Second, rounds: 3,
-		million: 1_000_000, open: 100_000,
+		million: 1_000_000, open: 100_000, calls: 20_000,
 	}
 	// shortPlan ends within five minutes.
 	shortPlan = plan{
 		window: 1500 * time.Millisecond, warmup: 500 * time.Millisecond, rounds: 2,
-		million: 1_000_000, open: 100_000,
+		million: 1_000_000, open: 100_000, calls: 5_000,
 	}
 )
 

@@ -228,9 +228,14 @@ func memory(pid int) (now, peak float64) {
 	return now, peak
 }
 
-// goMallocs reads a gateway's count of allocations from its metrics, 0 when it does not
-// tell.
+// goMallocs is a gateway's count of allocations, 0 when it does not tell.
 func goMallocs(ctx context.Context, g *harness.Gygate) float64 {
+	return gauge(ctx, g, "go_memstats_mallocs_total")
+}
+
+// gauge adds up what a gateway's metrics say under a name, whatever the labels; 0 when
+// it does not tell.
+func gauge(ctx context.Context, g *harness.Gygate, name string) (sum float64) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/metrics", g.Ports.HTTP), nil)
 	if err != nil {
 		return 0
@@ -241,10 +246,10 @@ func goMallocs(ctx context.Context, g *harness.Gygate) float64 {
 	}
 	defer r.Body.Close()
 	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
-		if value, found := strings.CutPrefix(lines.Text(), "go_memstats_mallocs_total "); found {
-			n, _ := strconv.ParseFloat(value, 64)
-			return n
+		if rest, found := strings.CutPrefix(lines.Text(), name); found && (rest[0] == ' ' || rest[0] == '{') {
+			n, _ := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+			sum += n
 		}
 	}
-	return 0
+	return sum
 }

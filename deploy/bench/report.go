@@ -30,6 +30,7 @@ type report struct {
 	Settings settings          `json:"settings"`
 	Results  []result          `json:"results"`
 	Start    *start            `json:"start,omitempty"`
+	Calls    []calls           `json:"sip,omitempty"`
 	Facts    map[string]string `json:"facts,omitempty"`
 	Spoiled  int               `json:"spoiled"` // results measured while others used the machine
 }

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -73,22 +72,12 @@ func run(ctx context.Context, bin string) error {
 	})
 }
 
-// provision makes the lines and their accounts.
+// provision makes the lines, their accounts and a tariff.
 func provision(g *harness.Gygate, plan sipload.Plan) error {
-	var accounts, groups, members bytes.Buffer
-	for _, err := range []error{plan.WriteAccounts(&accounts, openingBalance, currency), plan.WriteGroups(&groups), plan.WriteMembers(&members)} {
-		if err != nil {
-			return err
-		}
+	if err := g.Import("tariff", harness.TariffPerSecond); err != nil {
+		return err
 	}
-	for _, i := range []struct{ what, csv string }{
-		{"tariff", harness.TariffPerSecond}, {"account", accounts.String()}, {"group", groups.String()}, {"member", members.String()},
-	} {
-		if err := g.Import(i.what, i.csv); err != nil {
-			return err
-		}
-	}
-	return nil
+	return plan.Provision(g.Import, openingBalance, currency)
 }
 
 // holdCalls opens the calls, holds and releases them, and judges what is left.

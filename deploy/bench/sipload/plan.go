@@ -1,6 +1,7 @@
 package sipload
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 )
@@ -72,6 +73,27 @@ func (p Plan) WriteAccounts(w io.Writer, balance string, currency int) error {
 	}
 	for i := range p.Members {
 		if _, err := fmt.Fprintf(w, "%s,%s,%d\n", p.Number(i), balance, currency); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Provision imports accounts, groups and members through `gygate WHAT import`.
+func (p Plan) Provision(imported func(what, csv string) error, balance string, currency int) error {
+	for _, file := range []struct {
+		what  string
+		write func(io.Writer) error
+	}{
+		{"account", func(w io.Writer) error { return p.WriteAccounts(w, balance, currency) }},
+		{"group", p.WriteGroups},
+		{"member", p.WriteMembers},
+	} {
+		var csv bytes.Buffer
+		if err := file.write(&csv); err != nil {
+			return err
+		}
+		if err := imported(file.what, csv.String()); err != nil {
 			return err
 		}
 	}
