@@ -22,7 +22,7 @@ import (
 // wireOCS builds the charging system: store, engine, credit-control server and
 // the Diameter listeners in front of it.
 func (m *Main) wireOCS(ctx context.Context) error {
-	store, err := pgstore.Open(ctx, pgstore.Options{DSN: m.books.dsn, Lanes: m.cfg.OCS.Lanes, Logger: m.opt.Logger, Hook: crashHook()})
+	store, err := pgstore.Open(ctx, pgstore.Options{DSN: m.books.dsn, Lanes: m.cfg.OCS.Lanes, KnownMax: m.cfg.OCS.CacheMax, Logger: m.opt.Logger, Hook: crashHook()})
 	if err != nil {
 		return exitWith(exitUnreachable, err)
 	}

@@ -182,8 +182,7 @@ func (s *Server) arguments(opt Options) []string {
 	settings := map[string]string{
 		// Durability: what an answer promises is on disk.
 		"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on",
-		// Memory for the hot accounts and sessions; small enough for a laptop.
-		"shared_buffers": "2GB",
+		"shared_buffers": sharedBuffers(),
 		// Fewer checkpoints mean fewer full-page images: about 700 bytes of
 		// WAL a step fill 4 GB in minutes at full load.
 		"max_wal_size": "4GB", "checkpoint_timeout": "15min",
@@ -219,6 +218,32 @@ func (s *Server) arguments(opt Options) []string {
 		args = append(args, "-c", name+"="+settings[name])
 	}
 	return args
+}
+
+// The memory of the server: a quarter of the machine's, within these bounds, in MB. It
+// is taken as it is used. Below it the hot accounts and sessions have no room, above it
+// the system's own cache serves as well.
+const (
+	buffersMin = 128
+	buffersMax = 2048
+)
+
+// sharedBuffers is the setting of that name.
+func sharedBuffers() string {
+	return strconv.Itoa(min(max(machineMemory()/4, buffersMin), buffersMax)) + "MB"
+}
+
+// machineMemory is the machine's memory in MB, 0 where it is not told.
+func machineMemory() int {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	var kilobytes int
+	if _, err := fmt.Sscanf(string(text), "MemTotal: %d kB", &kilobytes); err != nil {
+		return 0
+	}
+	return kilobytes / 1024
 }
 
 // becomeReady waits until the server answers a query, which is later than when
