@@ -9,6 +9,9 @@ type AccountKey struct {
 	ID     int64
 }
 
+// Owner is which of so many lanes owns the account. Engine and store agree by it.
+func (k AccountKey) Owner(lanes int) int { return int(k.Bucket) % lanes }
+
 // Buckets is the fixed number of buckets (0 to Buckets-1).
 const Buckets = 1024
 
@@ -19,7 +22,7 @@ type Flag struct {
 	Reason string    `json:"reason"`
 }
 
-// Account is a payer. Loaded under the account lock together with its
+// Account is a payer. Loaded together with its
 // balances; Available, Debt and the balances' amounts are what the rules move.
 type Account struct {
 	Key        AccountKey

@@ -15,11 +15,12 @@ import (
 const (
 	// LanesDefault: two lanes keep PostgreSQL and the gateway busy on a small
 	// machine; four were never faster. With little to do, one of them does it all
-	// (LaneAloneMax).
+	// (laneAloneMax).
 	LanesDefault = 2
-	// BatchMaxDefault is a cap, never a wait: a lane takes what is there.
+	// BatchMaxDefault is a cap: a lane takes what is there, with a little patience
+	// (lanePatience).
 	BatchMaxDefault = 256
-	// QueueMaxDefault bounds the steps waiting in front of a lane, and in front
+	// QueueMaxDefault bounds the steps waiting in front of a shard, and in front
 	// of the resolver: a tenth of a second of work, then Busy.
 	QueueMaxDefault = 4096
 	// CacheMaxDefault bounds the remembered sessions; beyond it a step costs a
@@ -56,9 +57,9 @@ func (c EngineConfig) withDefaults() EngineConfig {
 }
 
 // Engine carries steps to the store and their outcomes back. A step is resolved
-// to an account, handed to the lane that owns the account's bucket, decided in
-// a batch under the account's lock, and answered after the commit. Steps of one
-// session keep their order.
+// to an account, handed to the shard that owns the account's bucket, decided by a lane
+// in a batch, as if under the account's lock, and answered after the commit. Steps of
+// one session keep their order.
 //
 // Engine implements Prepaid.
 type Engine struct {

@@ -24,9 +24,9 @@ type lane struct {
 	failures int      // failed transactions since the last good one
 }
 
-// LanePatience bounds how long a lane waits for a batch to gather after it has
+// lanePatience bounds how long a lane waits for a batch to gather after it has
 // answered one.
-const LanePatience = time.Millisecond
+const lanePatience = time.Millisecond
 
 // pace says how many steps make a batch. A transaction costs much the same whatever
 // its size. Without a pace the clients of a closed loop fall apart into small groups,
@@ -56,7 +56,7 @@ func (p *pace) enough() int { return max(1, p.about/2) }
 const failuresMax = 12
 
 func newLane(e *Engine, index int) *lane {
-	l := &lane{engine: e, index: index, woken: make(chan struct{}, 1), patience: time.NewTimer(LanePatience)}
+	l := &lane{engine: e, index: index, woken: make(chan struct{}, 1), patience: time.NewTimer(lanePatience)}
 	l.enough.Store(1)
 	return l
 }
@@ -73,10 +73,13 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// await waits for the lane's turn: for some steps, and, with patience, for enough of
-// them. It returns false when nothing will come any more.
+// await waits until the lane is needed. It returns false when nothing will come any
+// more.
 func (l *lane) await() bool {
 	l.enough.Store(1)
+	if l.needed(1) { // it came before that was said
+		return true
+	}
 	select {
 	case <-l.woken:
 		return true
@@ -85,10 +88,10 @@ func (l *lane) await() bool {
 	}
 }
 
-// goesOn reports whether a lane takes its next batch as soon as enough wait: the
-// first one does until nothing waits, the others only while they are needed.
+// goesOn reports whether the lane takes a next batch at once: the first one does until
+// nothing waits, the others while they are needed.
 func (l *lane) goesOn() bool {
-	if l.index != 0 && l.engine.waiting.Load() <= LaneAloneMax {
+	if l.index != 0 && l.engine.alone() {
 		return false
 	}
 	l.gather()
@@ -97,12 +100,13 @@ func (l *lane) goesOn() bool {
 
 // gather waits until enough steps wait, or patience is over.
 func (l *lane) gather() {
-	l.enough.Store(int64(l.pace.enough()))
-	if l.waiting() >= l.pace.enough() {
+	enough := l.pace.enough()
+	l.enough.Store(int64(enough))
+	if l.needed(enough) {
 		return
 	}
-	l.patience.Reset(LanePatience)
-	for l.waiting() < l.pace.enough() {
+	l.patience.Reset(lanePatience)
+	for !l.needed(enough) {
 		select {
 		case <-l.woken:
 		case <-l.patience.C:
@@ -114,11 +118,16 @@ func (l *lane) gather() {
 	}
 }
 
+// needed reports whether so many steps wait for the lane, and it is its turn.
+func (l *lane) needed(enough int) bool {
+	return l.waiting() >= enough && (l.index == 0 || !l.engine.alone())
+}
+
 // waiting is how many steps wait for the lane: for the first one all, while it is
 // alone.
 func (l *lane) waiting() int {
-	if all := l.engine.waiting.Load(); l.index == 0 && all <= LaneAloneMax {
-		return int(all)
+	if l.index == 0 && l.engine.alone() {
+		return int(l.engine.waiting.Load())
 	}
 	return len(l.engine.shards[l.index].queue)
 }

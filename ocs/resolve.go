@@ -11,9 +11,9 @@ import (
 // ResolveMax bounds the look-ups sent to the store at once.
 const ResolveMax = 256
 
-// resolver finds the account of each step. A step of a known session goes
-// straight to its lane; the others queue for one batched look-up without locks.
-// What it finds is a hint, which the lane verifies under the lock.
+// resolver finds the account of each step. A step of a known session, or one that
+// begins a session for known payers, goes straight to its shard; the others queue for
+// one batched look-up without locks. What it finds is a hint, which the store proves.
 //
 // Steps of one session keep their order: while one of them is in the queue, the
 // later ones queue behind it.
@@ -125,15 +125,11 @@ func (r *resolver) closeIntake() {
 	close(r.queue)
 }
 
-// refuseQueued answers what is queued when the engine cannot run.
+// refuseQueued answers what is queued when the engine cannot run. Nothing was ever
+// handed to a shard: only a look-up makes payers known.
 func (r *resolver) refuseQueued() {
 	for j := range r.queue {
 		r.engine.answerNow(j, Unavailable)
-	}
-	for _, s := range r.engine.shards {
-		for _, j := range s.drain(nil, cap(s.queue)) {
-			r.engine.answerNow(j, Unavailable)
-		}
 	}
 }
 
@@ -153,22 +149,6 @@ func (r *resolver) run(ctx context.Context) {
 			r.leave(j, refusal)
 		}
 	}
-}
-
-// drain adds what waits in a queue, up to limit jobs in all.
-func drain(queue <-chan *job, batch []*job, limit int) []*job {
-	for len(batch) < limit {
-		select {
-		case j, ok := <-queue:
-			if !ok {
-				return batch
-			}
-			batch = append(batch, j)
-		default:
-			return batch
-		}
-	}
-	return batch
 }
 
 func (r *resolver) lookUp(ctx context.Context, batch []*job) ([]Resolved, error) {

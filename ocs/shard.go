@@ -2,11 +2,14 @@ package ocs
 
 import "sync"
 
-// LaneAloneMax is up to how many waiting steps one lane carries out the steps of all
+// laneAloneMax is up to how many waiting steps one lane carries out the steps of all
 // shards. A transaction costs the database as much as some fifteen steps of it, so
 // with few about, two small batches side by side are slower than one; with 64 in
 // flight two lanes reached a fifth more than one.
-const LaneAloneMax = 16
+const laneAloneMax = 16
+
+// alone reports whether the first lane serves all shards.
+func (e *Engine) alone() bool { return e.waiting.Load() <= laneAloneMax }
 
 // shard is a fixed part of the buckets and the steps that wait for it. At any time
 // one lane at most carries out its steps, so that those of one session keep their
@@ -16,28 +19,39 @@ type shard struct {
 	busy  sync.Mutex // held by the lane that carries out the steps
 }
 
-// drain adds what waits, up to limit jobs in all.
-func (s *shard) drain(batch []*job, limit int) []*job { return drain(s.queue, batch, limit) }
+// drain adds what waits in a queue, up to limit jobs in all.
+func drain(queue <-chan *job, batch []*job, limit int) []*job {
+	for len(batch) < limit {
+		select {
+		case j, ok := <-queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, j)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
 
 // dispatch hands a resolved job to its shard; false when the queue is full. A shard
 // owns whole buckets, so that a batch stays with one part of the database.
 func (e *Engine) dispatch(j *job) bool {
-	bucket := int(j.payer.Bucket)
+	owner := j.payer.Owner(len(e.shards))
 	if j.payer == (AccountKey{}) {
-		bucket = int(j.key.Session[0])
+		owner = int(j.key.Session[0]) % len(e.shards)
 	}
-	owner := bucket % len(e.shards)
 	select {
 	case e.shards[owner].queue <- j:
 	default:
 		return false
 	}
-	waiting := e.waiting.Add(1)
-	if first := e.lanes[0]; waiting >= first.enough.Load() {
-		first.wake()
-	}
-	if l := e.lanes[owner]; waiting > LaneAloneMax && int64(len(e.shards[owner].queue)) >= l.enough.Load() {
-		l.wake()
+	e.waiting.Add(1)
+	for _, l := range []*lane{e.lanes[0], e.lanes[owner]} {
+		if l.needed(int(l.enough.Load())) {
+			l.wake()
+		}
 	}
 	return true
 }
@@ -49,8 +63,8 @@ func (l *lane) collect(batch []*job) []*job {
 	e := l.engine
 	l.taken = append(l.taken[:0], e.shards[l.index])
 	l.taken[0].busy.Lock()
-	alone := l.index == 0 && e.waiting.Load() <= LaneAloneMax
-	batch = l.taken[0].drain(batch, e.config.BatchMax)
+	alone := l.index == 0 && e.alone()
+	batch = drain(l.taken[0].queue, batch, e.config.BatchMax)
 	for i, s := range e.shards {
 		switch {
 		case l.index != 0 || i == 0 || len(s.queue) == 0:
@@ -58,7 +72,7 @@ func (l *lane) collect(batch []*job) []*job {
 			e.lanes[i].wake()
 		case s.busy.TryLock():
 			l.taken = append(l.taken, s)
-			batch = s.drain(batch, e.config.BatchMax)
+			batch = drain(s.queue, batch, e.config.BatchMax)
 		}
 	}
 	e.waiting.Add(-int64(len(batch)))

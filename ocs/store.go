@@ -43,7 +43,7 @@ const OrphanGrace = 30 * time.Second
 type Expiry struct {
 	Want
 	// Restarted is the Origin-State-Id its client has shown since, which the lane
-	// compares under the lock, and Host that client's Origin-Host in lower case;
+	// compares, and Host that client's Origin-Host in lower case;
 	// 0: its deadline has passed.
 	Restarted uint32
 	Host      string
@@ -77,13 +77,14 @@ type Want struct {
 	ReversalOf []byte
 }
 
-// WorkingSet is what a batch of steps sees and changes under the account
-// locks. Decide mutates it in place and marks rows Dirty or New: a store may keep
+// WorkingSet is what a batch of steps sees and changes, as if under the account
+// locks (Store.Transact). Decide mutates it in place and marks rows Dirty or New: a store may keep
 // what it holds for the next batch, so what decide changes it marks, and what it
 // leaves half done it discards.
 type WorkingSet struct {
-	// Now is the database's clock, read after the locks were granted; it is
-	// the time for every deadline.
+	// Now is the database's clock, which is the time for every deadline: read after
+	// what is here was loaded, or reckoned from a reading not long ago; never before
+	// the reading by which a session was found to be over.
 	Now      time.Time
 	Accounts map[AccountKey]*Account
 	Sessions map[SessionRef]*Session

@@ -63,8 +63,8 @@ join event_debit d on d.bucket = ($1::smallint[])[n] and d.token = ($2::bytea[])
 )
 
 // The stores. Each works on a set: parallel arrays in, one for each column, all rows
-// of a batch at once, sorted by key by the caller, so that concurrent transactions
-// meet in the same order. Several unnest in one select list advance together; in the
+// of a batch at once. Accounts, balances and sessions are sorted by key by the caller,
+// so that concurrent transactions meet in the same order. Several unnest in one select list advance together; in the
 // from list, each would fill a temporary table.
 //
 // What a store was decided on is named by versions, and a difference fails the

@@ -86,7 +86,7 @@ func (l *lab) accountKeys(ctx context.Context, lanes, accounts int) ([][]ocs.Acc
 		if err := query.Scan(&key.Bucket, &key.ID); err != nil {
 			return nil, err
 		}
-		n := int(key.Bucket) % lanes
+		n := key.Owner(lanes)
 		byLane[n] = append(byLane[n], key)
 	}
 	return byLane, query.Err()

@@ -1,20 +1,15 @@
 package pgstore
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"gygate/ocs"
 )
 
-// closedKnown is how long a session that is over is still known, for repeats. What
-// may still be written of it, a late report, maintenance does not delete.
+// closedKnown is how long a session that is over is still known, for repeats. As long
+// as a late report may come, maintenance does not delete its row.
 const closedKnown = time.Minute
-
-// errUnguarded: an account without a balance has no guard, and wants the lock.
-var errUnguarded = errors.New("an account without a balance")
 
 // batch is the work of one transaction, and what is known of what it wants.
 type batch struct {
@@ -24,6 +19,8 @@ type batch struct {
 	accounts map[ocs.AccountKey]*account
 	known    []*session             // loaded or known before
 	begun    map[ocs.SessionRef]int // first requests whose session is taken to be absent, by their place in want
+
+	committed bool
 }
 
 func newBatch(shards []*shard) *batch {
@@ -49,10 +46,10 @@ func (b *batch) reset(want []ocs.Want) {
 	clear(b.Journal)
 	journal := b.Journal[:0]
 	b.WorkingSet = ocs.WorkingSet{Accounts: accounts, Sessions: sessions, Outcomes: outcomes, Debits: debits, Journal: journal}
-	b.want, b.known = want, b.known[:0]
+	b.want, b.known, b.committed = want, b.known[:0], false
 }
 
-func (b *batch) shard(key ocs.AccountKey) *shard { return b.shards[int(key.Bucket)%len(b.shards)] }
+func (b *batch) shard(key ocs.AccountKey) *shard { return b.shards[key.Owner(len(b.shards))] }
 
 // gather takes what is known of the wants, and has a loader ask for the rest.
 func (b *batch) gather(now time.Time) *loader {
@@ -216,131 +213,3 @@ func (b *batch) forget() {
 		b.shard(key).accounts.Drop(key)
 	}
 }
-
-// transact carries out wants on what is known, or, when others have changed it of
-// late, under the locks. Whatever way it is left but by a commit, and be it a panic
-// of decide, nothing of it is stored or known.
-func (l *lane) transact(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
-	if !l.trust.next() {
-		return l.underLock(ctx, want, decide)
-	}
-	err := l.onTrust(ctx, want, decide)
-	switch {
-	case stale(err):
-		l.trust.disappointed()
-	case !errors.Is(err, errUnguarded):
-		l.trust.confirmed()
-		return err
-	}
-	return l.underLock(ctx, want, decide)
-}
-
-// onTrust decides on what is known, once the rest is loaded, and stores it in one
-// round trip, which fails when something was not so any more.
-func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
-	b := l.batch
-	b.reset(want)
-	began := time.Now()
-	now, fresh := l.clock.now()
-	rest := b.gather(now)
-	defer l.undo(b)()
-	if !fresh || !rest.empty() || expires(want) {
-		if err := l.load(ctx, rest, rest.read); err != nil {
-			return err
-		}
-		now = l.clock.exact(rest.clock)
-		b.take(rest)
-	}
-	if b.unguarded() {
-		return errUnguarded
-	}
-	b.Now = now
-	return l.finish(ctx, b, began, decide, onVersions)
-}
-
-// underLock locks and loads everything the wants name, decides, and stores and
-// commits by a second round trip.
-func (l *lane) underLock(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
-	b := l.batch
-	b.reset(want)
-	began := time.Now()
-	all := newLoader()
-	all.everything(want)
-	defer l.undo(b)()
-	if err := l.load(ctx, all, all.lock); err != nil {
-		return err
-	}
-	b.take(all)
-	b.Now = l.clock.exact(all.clock)
-	return l.finish(ctx, b, began, decide, onLocks)
-}
-
-// undo returns what leaves a transaction that was not committed.
-func (l *lane) undo(b *batch) func() {
-	l.committed = false
-	return func() {
-		if !l.committed {
-			b.forget()
-			l.abandon()
-		}
-	}
-}
-
-// finish decides, stores, and keeps what came of it.
-func (l *lane) finish(ctx context.Context, b *batch, began time.Time, decide func(*ocs.WorkingSet), how guarding) error {
-	b.Timing.Began, b.Timing.Loaded = began, time.Now()
-	decide(&b.WorkingSet)
-	b.Timing.Decided = time.Now()
-	if b.Discarded {
-		return nil // undone by the caller, as it is not committed
-	}
-	if err := l.out.fill(b, how); err != nil {
-		return err
-	}
-	l.hook(BeforeCommit)
-	if err := l.store(ctx, how); err != nil {
-		return err
-	}
-	l.committed = true
-	b.keep()
-	b.Timing.Committed = time.Now()
-	l.hook(AfterCommit)
-	return nil
-}
-
-// expires reports whether a step ends a session by the clock: it wants a reading
-// that is not before the one by which the session was found to be over.
-func expires(want []ocs.Want) bool {
-	for i := range want {
-		if want[i].Step.Type == ocs.Expire {
-			return true
-		}
-	}
-	return false
-}
-
-// trust says whether the next batch may rely on what is known. After one that was
-// disappointed by changes of others, as happens when nodes share accounts, so many
-// batches take the locks at once, twice as many each time.
-type trust struct {
-	locked int // batches still to be carried out under the locks
-	pause  int // how many that were after the last disappointment
-}
-
-// distrustMax bounds the batches after which what is known is tried again.
-const distrustMax = 64
-
-func (t *trust) next() bool {
-	if t.locked > 0 {
-		t.locked--
-		return false
-	}
-	return true
-}
-
-func (t *trust) disappointed() {
-	t.pause = min(max(1, 2*t.pause), distrustMax)
-	t.locked = t.pause - 1 // the batch itself is the first
-}
-
-func (t *trust) confirmed() { t.pause /= 2 }

@@ -23,9 +23,7 @@ const (
 	idleTimeout      = 5 * time.Second // an open transaction that sends nothing
 	commitTimeout    = 10 * time.Second
 	rollbackTimeout  = 2 * time.Second
-	// plansAge is how long a lane keeps its plans. One that was made while a table
-	// was empty reads the whole table, and would do so when it is full.
-	plansAge = 10 * time.Second
+	plansAge         = 10 * time.Second // see pinPlans
 )
 
 // SQLSTATEs that decide something here.
@@ -40,7 +38,7 @@ const (
 	stateDivision          = "22012" // a check
 )
 
-// A transaction is explicit, since it spans two round trips.
+// A transaction under locks spans two round trips, and so is explicit.
 const (
 	beginTransaction  = "begin"
 	commitTransaction = "commit"
@@ -49,13 +47,11 @@ const (
 // idleStatus is PostgreSQL's word for a connection that has no transaction.
 const idleStatus = 'I'
 
-// laneStatements are prepared when a lane connects, so that each is planned once
-// and a batch is one round trip.
-var laneStatements = []string{
+// loadStatements are prepared when a lane connects, beside those of its outbox: each is
+// planned once, and a batch is one round trip.
+var loadStatements = []string{
 	beginTransaction, commitTransaction,
 	sql.LockAccounts, sql.ReadAccounts, sql.Clock, sql.LockBalances, sql.ReadBalances, sql.LoadSessions, sql.LoadOutcomes, sql.LoadDebits,
-	sql.UpdateAccounts, sql.UpdateBalances, sql.CheckVersions, sql.CheckAbsent, sql.InsertSessions, sql.UpdateSessions, sql.UpdateClients,
-	sql.InsertOutcomes, sql.InsertDebits, sql.UpdateDebits, sql.InsertMoves, sql.InsertCredits, sql.InsertOrphans,
 }
 
 // lane is one connection on which one transaction at a time runs.
@@ -68,13 +64,12 @@ type lane struct {
 	logger *slog.Logger
 	hook   func(point string)
 
-	prepared  map[string]*pgconn.StatementDescription // of laneStatements, on conn
-	planned   time.Time                               // when the plans were last thrown away
-	clock     *clock                                  // of all lanes
-	batch     *batch                                  // under way, or the last one
-	out       *outbox                                 // what it stores
-	trust     trust
-	committed bool
+	prepared map[string]*pgconn.StatementDescription // by their text, on conn
+	planned  time.Time                               // when the plans were last thrown away
+	clock    *clock                                  // of all lanes
+	batch    *batch                                  // under way, or the last one
+	out      *outbox                                 // what it stores
+	trust    trust
 }
 
 func newLane(number int, cfg *pgx.ConnConfig, s *Store, logger *slog.Logger) *lane {
@@ -88,9 +83,10 @@ func newLane(number int, cfg *pgx.ConnConfig, s *Store, logger *slog.Logger) *la
 	return l
 }
 
-// pinPlans makes PostgreSQL plan each statement once, as nested loops over
-// indexes. Otherwise a plan made while a table was empty, a sequential scan or a
-// hash join, may stay, and cost half the throughput.
+// pinPlans makes PostgreSQL plan each statement once, as nested loops over indexes:
+// planning for each batch anew would cost more than the batch. One that was planned
+// while a table was empty still reads the whole table, and would do so when it is
+// full; so a lane throws its plans away every plansAge (renewPlans).
 func pinPlans(cfg *pgx.ConnConfig) {
 	cfg.ConnectTimeout = connectTimeout
 	cfg.RuntimeParams["application_name"] = "gygate"
@@ -120,14 +116,18 @@ func (l *lane) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	l.prepared = make(map[string]*pgconn.StatementDescription, len(laneStatements))
-	for _, statement := range laneStatements {
+	l.prepared = make(map[string]*pgconn.StatementDescription)
+	statements := loadStatements
+	for _, s := range l.out.statements {
+		statements = append(statements[:len(statements):len(statements)], s.sql)
+	}
+	for _, statement := range statements {
 		if l.prepared[statement], err = conn.Prepare(ctx, statement, statement); err != nil {
 			conn.Close(context.WithoutCancel(ctx))
 			return fmt.Errorf("prepare: %w", err)
 		}
 	}
-	l.conn = conn
+	l.conn, l.planned = conn, time.Now()
 	return nil
 }
 
@@ -206,7 +206,8 @@ func (l *lane) close() {
 // errNotSent: the connection was dead before the statements were out.
 var errNotSent = errors.New("not sent")
 
-// errRolledBack: the server has answered COMMIT with something else.
+// errRolledBack: the server has answered the COMMIT of a transaction under locks with
+// something else.
 var errRolledBack = errors.New("the transaction was rolled back")
 
 // undone reports whether nothing of a transaction has happened for a reason that the
@@ -232,11 +233,11 @@ func stale(err error) bool {
 	return false
 }
 
-// surelyNotCommitted reports whether a failure of the second round trip left
-// nothing behind: nothing was sent, or a statement failed (what follows it up to
-// the synchronisation point, the COMMIT too, is not run), or the server had ended
-// the idle transaction. Everything else, a lost connection above all, may hide a
-// commit that happened.
+// surelyNotCommitted reports whether a store that failed left nothing behind: nothing
+// or not all of it was sent, or a statement failed (what follows it up to the
+// synchronisation point, the COMMIT too, is not run), or the server had ended the
+// transaction that waited under its locks. Everything else, a lost connection above
+// all, may hide a commit that happened.
 func surelyNotCommitted(err error) bool {
 	if pgconn.SafeToRetry(err) {
 		return true

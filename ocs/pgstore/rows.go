@@ -133,7 +133,7 @@ func (r *rows) scalar(v time.Time) {
 	r.scalars = append(r.scalars, binary.BigEndian.AppendUint64(nil, uint64(microseconds(v))))
 }
 
-// The parameter of each statement is as long as PostgreSQL says its type is.
+// elementTypes are the types of the elements of the arrays that statements have.
 var elementTypes = map[uint32]uint32{
 	pgtype.Int2ArrayOID: pgtype.Int2OID, pgtype.Int8ArrayOID: pgtype.Int8OID, pgtype.UUIDArrayOID: pgtype.UUIDOID,
 	pgtype.TextArrayOID: pgtype.TextOID, pgtype.ByteaArrayOID: pgtype.ByteaOID, pgtype.BoolArrayOID: pgtype.BoolOID,

@@ -2,15 +2,12 @@ package pgstore
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"gygate/ocs"
 	"gygate/sql"
@@ -55,7 +52,7 @@ func newOutbox() *outbox {
 	return o
 }
 
-// fill turns what decide left in the batch into rows, in key order.
+// fill turns what decide left in the batch into rows, those that lock in key order.
 func (o *outbox) fill(b *batch, how guarding) error {
 	for _, s := range o.statements {
 		s.rows.reset()
@@ -326,106 +323,6 @@ func (o *outbox) addOrphans(b *batch) error {
 			text(orphan.SessionID).json(used).time(orphan.At).bool(orphan.Mismatch)
 	}
 	return nil
-}
-
-// inBinary: all parameters and results are in the binary format.
-var inBinary = []int16{1}
-
-// store sends what the outbox holds in one round trip and commits it; when it holds
-// nothing, there is none. It is never cancelled: an interrupted commit may have
-// happened. On locks the transaction began with them and ends with a COMMIT; else
-// the statements up to the synchronisation point are one, which commits there.
-func (l *lane) store(ctx context.Context, how guarding) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
-	defer cancel()
-	var sent []statement
-	for _, s := range l.out.statements {
-		if s.rows.count > 0 {
-			sent = append(sent, s)
-		}
-	}
-	if how == onLocks {
-		sent = append(sent, statement{sql: commitTransaction})
-	}
-	if len(sent) == 0 {
-		return nil
-	}
-	if err := l.connect(ctx); err != nil { // of a transaction under locks the connection is there
-		return err
-	}
-	l.warned = nil
-	err := l.pipe(ctx, sent, how)
-	switch {
-	case err != nil:
-		return err
-	case l.warned != nil:
-		return fmt.Errorf("commit: %w: %w", ocs.ErrOutcomeUnknown, l.warned)
-	}
-	return nil
-}
-
-// pipe sends statements and a synchronisation point, and reads what they say.
-func (l *lane) pipe(ctx context.Context, sent []statement, how guarding) error {
-	pipeline := l.conn.PgConn().StartPipeline(ctx)
-	for _, s := range sent {
-		prepared := l.prepared[s.sql]
-		var parameters [][]byte
-		if s.rows != nil {
-			parameters = s.rows.parameters(prepared)
-		}
-		pipeline.SendQueryStatement(prepared, parameters, inBinary, inBinary)
-	}
-	err := pipeline.Sync()
-	// Without locks it is the synchronisation point that commits, and what could not
-	// be written whole did not reach it.
-	if err != nil && how == onVersions {
-		err = fmt.Errorf("%w: %w", errNotSent, err)
-	}
-	for _, s := range sent {
-		if err != nil {
-			break
-		}
-		err = l.result(pipeline, s)
-	}
-	if closeErr := pipeline.Close(); err == nil {
-		err = closeErr // the commit's own failure shows here
-	}
-	if err != nil && !errors.Is(err, ocs.ErrOutcomeUnknown) {
-		return commitFailure(err)
-	}
-	return err
-}
-
-// result reads what one statement says. Fewer rows than were sent were changed by
-// somebody who deletes what is never deleted.
-func (l *lane) result(pipeline *pgconn.Pipeline, s statement) error {
-	answer, err := pipeline.GetResults()
-	if err != nil {
-		return err
-	}
-	reader, ok := answer.(*pgconn.ResultReader)
-	if !ok {
-		return fmt.Errorf("the server answered a statement with %T: %w", answer, errInvariant)
-	}
-	tag, err := reader.Close()
-	switch {
-	case err != nil:
-		return err
-	case s.rows == nil && tag.String() != "COMMIT":
-		return fmt.Errorf("the server answered COMMIT with %q: %w", tag, errRolledBack)
-	case s.rows != nil && s.sql != sql.InsertOrphans && tag.RowsAffected() != int64(s.rows.count):
-		return fmt.Errorf("%d rows stored of %d: %w: %w", tag.RowsAffected(), s.rows.count, ocs.ErrOutcomeUnknown, errInvariant)
-	}
-	return nil
-}
-
-// commitFailure tells a transaction that was surely not committed from one that
-// may have been.
-func commitFailure(err error) error {
-	if surelyNotCommitted(err) {
-		return fmt.Errorf("store: %w", err)
-	}
-	return fmt.Errorf("commit: %w: %w", ocs.ErrOutcomeUnknown, err)
 }
 
 // queueJournal appends rows beside the engine, whoever holds the account's lock.

@@ -157,7 +157,7 @@ func (s *Store) Transact(ctx context.Context, lane int, want []ocs.Want, decide 
 func (s *Store) hold(want []ocs.Want) (release func()) {
 	var held [LanesMax]bool
 	for i := range want {
-		held[int(want[i].Account.Bucket)%len(s.shards)] = true
+		held[want[i].Account.Owner(len(s.shards))] = true
 	}
 	for i, shard := range s.shards {
 		if held[i] {
