@@ -76,10 +76,6 @@ func (l *lane) run(ctx context.Context) {
 // await waits until the lane is needed. It returns false when nothing will come any
 // more.
 func (l *lane) await() bool {
-	l.enough.Store(1)
-	if l.needed(1) { // it came before that was said
-		return true
-	}
 	select {
 	case <-l.woken:
 		return true
@@ -102,6 +98,9 @@ func (l *lane) goesOn() bool {
 func (l *lane) gather() {
 	enough := l.pace.enough()
 	l.enough.Store(int64(enough))
+	// From now on every step wakes the lane: the look that finds nothing comes after
+	// this, so a step is either found by it or heard of.
+	defer l.enough.Store(1)
 	if l.needed(enough) {
 		return
 	}

@@ -72,6 +72,44 @@ func TestMigrateFromAnEarlierVersion(t *testing.T) {
 	}
 }
 
+// The freezes of sessions that are open at the upgrade move into their targets.
+func TestMigrateMovesFreezes(t *testing.T) {
+	dsn := emptyDatabase(t)
+	conn := connect(t, dsn)
+	db := stdlib.OpenDB(*conn.Config())
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, sql.Migrations(), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, conn, "insert into account (bucket, id, currency) values (7, 1, 978)")
+	exec(t, conn, "insert into balance (bucket, account, id, unit, amount, frozen) values (7, 1, 258, 4, 100, 47)")
+	for _, id := range []string{"two", "none"} {
+		exec(t, conn, `insert into session (bucket, key, sub, account, session_id, service, client_host, client_realm, client_relay, client_state,
+			opened_at, deadline, due, targets, outcomes, served_top, served_bits)
+			values (7, md5($1)::uuid, 0, 1, $1, 'x', 'h', 'r', '', 0, now(), now(), now(), '\x0200', '\x0200', 0, 0)`, id)
+	}
+	exec(t, conn, "insert into session_freeze values (7, md5('two')::uuid, 0, '100', 258, 40), (7, md5('two')::uuid, 0, '', 258, 7)")
+	if _, _, err := sql.Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	// ocs/pgstore's codec reads these octets (TestCodecReadsMigratedFreezes).
+	var targets, other []byte
+	err = conn.QueryRow(t.Context(), "select a.targets, b.targets from session a, session b where a.session_id = 'two' and b.session_id = 'none'").Scan(&targets, &other)
+	const want = "03" + "0002" + "0000" + "0000000000000102" + "0000000000000007" + "0003" + "313030" + "0000000000000102" + "0000000000000028" + "0200"
+	if got := fmt.Sprintf("%x", targets); err != nil || got != want || fmt.Sprintf("%x", other) != "0200" {
+		t.Errorf("targets %s and %x, want %s and 0200 (%v)", got, other, want, err)
+	}
+	var seen string
+	err = conn.QueryRow(t.Context(), "select string_agg(concat_ws(' ', target, balance, amount), ', ' order by amount) from session_freezes").Scan(&seen)
+	if err != nil || seen != " 258 7, 100 258 40" {
+		t.Errorf("the view shows %q (%v)", seen, err)
+	}
+}
+
 func TestMigrateConcurrently(t *testing.T) {
 	dsn := emptyDatabase(t)
 	var starts sync.WaitGroup

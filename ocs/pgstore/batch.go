@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -17,14 +18,15 @@ type batch struct {
 	shards   []*shard // of all lanes, those of the wanted accounts held
 	want     []ocs.Want
 	accounts map[ocs.AccountKey]*account
-	known    []*session             // loaded or known before
-	begun    map[ocs.SessionRef]int // first requests whose session is taken to be absent, by their place in want
+	known    []*session               // loaded or known before
+	begun    map[ocs.SessionRef][]int // first requests whose session is taken to be absent, by their places in want
 
+	epoch     uint64 // of the store when the batch began
 	committed bool
 }
 
 func newBatch(shards []*shard) *batch {
-	b := &batch{shards: shards, accounts: make(map[ocs.AccountKey]*account), begun: make(map[ocs.SessionRef]int)}
+	b := &batch{shards: shards, accounts: make(map[ocs.AccountKey]*account), begun: make(map[ocs.SessionRef][]int)}
 	b.reset(nil)
 	return b
 }
@@ -74,15 +76,16 @@ func (b *batch) gather(now time.Time) *loader {
 func (b *batch) knownAccount(key ocs.AccountKey) *account {
 	a := b.accounts[key]
 	if a == nil {
-		if a, _ = b.shard(key).accounts.Get(key); a != nil {
-			b.addAccount(key, a)
+		if a, _ = b.shard(key).accounts.Get(key); a == nil || a.epoch != b.epoch {
+			return nil
 		}
+		b.addAccount(key, a)
 	}
 	return a
 }
 
 func (b *batch) addAccount(key ocs.AccountKey, a *account) {
-	a.written = false
+	a.written, a.epoch = false, b.epoch
 	b.accounts[key], b.Accounts[key] = a, a.Account
 }
 
@@ -106,7 +109,7 @@ func (b *batch) gatherSession(rest *loader, a *account, w *ocs.Want, place int, 
 			return // its outcome is there
 		}
 	case w.Step.Type == ocs.Initial:
-		b.begun[ref] = place
+		b.begun[ref] = append(b.begun[ref], place)
 		return
 	case w.Step.Type != ocs.Event:
 		rest.sessionKeys = append(rest.sessionKeys, ref)
@@ -124,22 +127,27 @@ func (n *session) begunBy(step ocs.StepKey) bool {
 	return false
 }
 
+// errNamesakes: a batch has two accounts' sessions of one name; its halves will not.
+var errNamesakes = errors.New("sessions of two accounts with one Session-Id")
+
 // take adds what was loaded.
-func (b *batch) take(l *loader) {
+func (b *batch) take(l *loader) error {
 	for key, a := range l.accounts {
 		b.addAccount(key, a)
 	}
-	for ref, n := range l.sessions {
-		if n.under == nil {
-			n.under = b.accounts[n.Account]
+	for ref, namesakes := range l.sessions {
+		n, err := b.wanted(ref, namesakes)
+		if err != nil {
+			return err
 		}
-		if n.under != nil || b.namedByKnown(ref) {
-			if known := b.Sessions[ref]; known != nil { // another step wanted it, too
-				b.known = slices.DeleteFunc(b.known, func(o *session) bool { return o.Session == known })
-			}
-			b.Sessions[ref] = n.Session
-			b.known = append(b.known, n)
+		if n == nil {
+			continue
 		}
+		if known := b.Sessions[ref]; known != nil { // another step wanted it, too
+			b.known = slices.DeleteFunc(b.known, func(o *session) bool { return o.Session == known })
+		}
+		b.Sessions[ref] = n.Session
+		b.known = append(b.known, n)
 	}
 	for key, o := range l.outcomes {
 		b.Outcomes[key] = o
@@ -149,17 +157,32 @@ func (b *batch) take(l *loader) {
 			b.Debits[token] = d
 		}
 	}
+	return nil
 }
 
-// namedByKnown reports whether a step of an account that is there names the session.
-// When the session is another account's, the rules see it and refuse the step.
-func (b *batch) namedByKnown(ref ocs.SessionRef) bool {
+// wanted is the one among sessions of one name that a step of its own account names;
+// else another account's, which the rules see and refuse; nil when only steps of
+// accounts that are not there name it.
+func (b *batch) wanted(ref ocs.SessionRef, namesakes []*session) (n *session, err error) {
+	own := false
 	for i := range b.want {
-		if refOf(b.want[i].Step) == ref && b.accounts[b.want[i].Account] != nil {
-			return true
+		w := &b.want[i]
+		if refOf(w.Step) != ref || b.accounts[w.Account] == nil {
+			continue
+		}
+		for _, candidate := range namesakes {
+			candidate.under = b.accounts[candidate.Account]
+			switch mine := candidate.Account == w.Account; {
+			case mine && own && n != candidate:
+				return nil, errNamesakes
+			case mine:
+				n, own = candidate, true
+			case n == nil:
+				n = candidate
+			}
 		}
 	}
-	return false
+	return n, nil
 }
 
 // unguarded reports whether an account has no guard.

@@ -9,6 +9,8 @@ const (
 	// clockAge is how long a reading of the database's clock serves before a store
 	// takes another along.
 	clockAge = time.Second
+	// clockPrecise is the longest round trip whose middle is when it was read.
+	clockPrecise = 5 * time.Millisecond
 	// clockJitter is the largest step back that is smoothed out: two readings differ
 	// by half a round trip. A longer one is a clock that was set.
 	clockJitter = time.Second
@@ -24,11 +26,15 @@ type clock struct {
 	last   time.Time // the last time given out
 }
 
-// set takes a reading that was asked for at one moment and arrived at another.
+// set takes a reading that was asked for at one moment and arrived at another. One
+// that took long waited for locks and was taken at the end.
 func (c *clock) set(server, asked, arrived time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.server, c.local = server, asked.Add(arrived.Sub(asked)/2)
+	c.server, c.local = server, arrived
+	if way := arrived.Sub(asked); way < clockPrecise {
+		c.local = asked.Add(way / 2)
+	}
 }
 
 // exact gives out a reading that was just taken.

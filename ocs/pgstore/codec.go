@@ -26,6 +26,9 @@ const (
 	freezesFormat = 3
 )
 
+// targetMax bounds the name of a target, in octets: rating group and identifiers.
+const targetMax = 4096
+
 // decodeMax bounds the counts in a column: a session has at most ocs.TargetsMax
 // targets, a step at most ocs.ItemsMax items.
 const decodeMax = 1024

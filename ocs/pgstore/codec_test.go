@@ -58,6 +58,20 @@ func TestCodecReadsTheFirstFormat(t *testing.T) {
 	}
 }
 
+// What migration 0006 makes of two freezes before the targets "" and "100".
+func TestCodecReadsMigratedFreezes(t *testing.T) {
+	const freezes = "0300020000000000000000010200000000000000070003313030" + "00000000000001020000000000000028"
+	plain := appendTargets(nil, []*ocs.TargetState{{Target: "100"}, {}})[3:] // without the head of no freezes
+	targets, err := decodeTargets(append(unhex(t, freezes), plain...))
+	want := []*ocs.TargetState{
+		{Target: "100", Freezes: []ocs.Freeze{{Balance: 258, Amount: 40}}},
+		{Freezes: []ocs.Freeze{{Balance: 258, Amount: 7}}},
+	}
+	if err != nil || !reflect.DeepEqual(targets, want) {
+		t.Errorf("targets %+v, %v", targets, err)
+	}
+}
+
 func unhex(t *testing.T, text string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(text)

@@ -17,6 +17,7 @@ const KnownMaxDefault = 200_000
 // stored. Whether they still are so, only a store that names the versions tells.
 type account struct {
 	*ocs.Account
+	epoch    uint64         // of the store's connections when it was loaded
 	balances []*ocs.Balance // by id: the first one is the guard
 	versions []int64        // of balances
 	written  bool           // something under the account is stored by the batch under way

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -67,13 +68,14 @@ type lane struct {
 	prepared map[string]*pgconn.StatementDescription // by their text, on conn
 	planned  time.Time                               // when the plans were last thrown away
 	clock    *clock                                  // of all lanes
+	epoch    *atomic.Uint64                          // likewise
 	batch    *batch                                  // under way, or the last one
 	out      *outbox                                 // what it stores
 	trust    trust
 }
 
 func newLane(number int, cfg *pgx.ConnConfig, s *Store, logger *slog.Logger) *lane {
-	l := &lane{number: number, cfg: cfg, logger: logger, hook: s.hook, clock: &s.clock, batch: newBatch(s.shards), out: newOutbox()}
+	l := &lane{number: number, cfg: cfg, logger: logger, hook: s.hook, clock: &s.clock, epoch: &s.epoch, batch: newBatch(s.shards), out: newOutbox()}
 	pinPlans(cfg)
 	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
 	cfg.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
@@ -128,16 +130,13 @@ func (l *lane) connect(ctx context.Context) error {
 		}
 	}
 	l.conn, l.planned = conn, time.Now()
+	l.epoch.Add(1)
 	return nil
 }
 
 // load makes a loader's round trip. A connection that turns out dead is made anew
 // once: nothing has happened yet.
 func (l *lane) load(ctx context.Context, from *loader, how func(context.Context, *pgx.Conn) error) error {
-	fresh := l.conn == nil
-	if err := l.connect(ctx); err != nil {
-		return err
-	}
 	asked := time.Now()
 	err := l.renewPlans(ctx)
 	if err == nil {
@@ -145,7 +144,7 @@ func (l *lane) load(ctx context.Context, from *loader, how func(context.Context,
 	}
 	if err != nil {
 		l.abandon()
-		if fresh || l.conn != nil || ctx.Err() != nil {
+		if l.conn != nil || ctx.Err() != nil {
 			return fmt.Errorf("load: %w", err)
 		}
 		l.logger.Warn("database connection lost, connecting anew", "lane", l.number, "err", err)

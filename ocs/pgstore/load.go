@@ -17,7 +17,7 @@ import (
 // keys, the outcomes and debits beside them.
 type loader struct {
 	accounts map[ocs.AccountKey]*account
-	sessions map[ocs.SessionRef]*session
+	sessions map[ocs.SessionRef][]*session // of one name there may be one under each of several accounts
 	outcomes map[ocs.StepKey]*ocs.StoredOutcome
 	debits   map[string]*ocs.EventDebit
 	clock    time.Time // the database's, after the accounts were read or locked
@@ -30,7 +30,7 @@ type loader struct {
 
 func newLoader() *loader {
 	return &loader{
-		accounts: make(map[ocs.AccountKey]*account), sessions: make(map[ocs.SessionRef]*session),
+		accounts: make(map[ocs.AccountKey]*account), sessions: make(map[ocs.SessionRef][]*session),
 		outcomes: make(map[ocs.StepKey]*ocs.StoredOutcome), debits: make(map[string]*ocs.EventDebit),
 	}
 }
@@ -112,8 +112,10 @@ func (l *loader) complete() {
 		}
 		a.settle()
 	}
-	for _, n := range l.sessions {
-		n.under = l.accounts[n.Account]
+	for _, namesakes := range l.sessions {
+		for _, n := range namesakes {
+			n.under = l.accounts[n.Account]
+		}
 	}
 }
 
@@ -256,7 +258,8 @@ func (l *loader) scanSessions(rows pgx.Rows) error {
 		if n.Outcomes, err = decodeOutcomes(outcomes); err != nil {
 			return fmt.Errorf("session %s: %w", n.ID, err)
 		}
-		l.sessions[ocs.SessionRef{Key: n.Key, Sub: n.SubID}] = &session{Session: &n, client: n.Client}
+		ref := ocs.SessionRef{Key: n.Key, Sub: n.SubID}
+		l.sessions[ref] = append(l.sessions[ref], &session{Session: &n, client: n.Client})
 	}
 	return rows.Err()
 }

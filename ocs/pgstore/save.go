@@ -121,6 +121,9 @@ func (o *outbox) addSessions(b *batch) error {
 		if err := b.under(n.Account); err != nil {
 			return err
 		}
+		if slices.ContainsFunc(n.Targets, func(t *ocs.TargetState) bool { return len(t.Target) > targetMax }) {
+			return fmt.Errorf("session %s has a target of more than %d octets, which could not be read again: %w", n.ID, targetMax, errInvariant)
+		}
 		if n.New {
 			created = append(created, n)
 		} else {
@@ -130,7 +133,7 @@ func (o *outbox) addSessions(b *batch) error {
 	slices.SortFunc(created, compareSessions)
 	slices.SortFunc(changed, compareSessions)
 	for _, n := range created {
-		o.create(n)
+		o.create(b, n)
 	}
 	for _, n := range changed {
 		o.change(n)
@@ -149,10 +152,13 @@ func compareSessions(a, b *ocs.Session) int {
 	return compareRefs(ocs.SessionRef{Key: a.Key, Sub: a.SubID}, ocs.SessionRef{Key: b.Key, Sub: b.SubID})
 }
 
-// create adds a new session, with the request that began it: its first outcome.
-func (o *outbox) create(n *ocs.Session) {
+// create adds a new session, with the request that began it: its insert proves that
+// this one was not refused before.
+func (o *outbox) create(b *batch, n *ocs.Session) {
 	first := ocs.StepKey{Type: ocs.Initial}
-	if len(n.Outcomes) > 0 {
+	if begun := b.begun[ocs.SessionRef{Key: n.Key, Sub: n.SubID}]; len(begun) > 0 {
+		first = b.want[begun[0]].Step
+	} else if len(n.Outcomes) > 0 {
 		first.Type, first.Number = n.Outcomes[0].Type, n.Outcomes[0].Number
 	}
 	o.encode(n)
@@ -189,14 +195,20 @@ func (o *outbox) addClients(b *batch) {
 }
 
 // addAbsent has the store prove what was taken for granted: that the first requests
-// which began no session did not do so before.
+// did not begin their session before, and were not refused before. Of a session that
+// is inserted the insert proves it, for the first of them.
 func (o *outbox) addAbsent(b *batch) {
-	for ref, place := range b.begun {
+	for ref, places := range b.begun {
 		if n := b.Sessions[ref]; n != nil && n.New {
-			continue // its insert proves it
+			places = places[1:]
 		}
-		step := b.want[place].Step
-		o.absent.add().int16(b.want[place].Account.Bucket).uuid(step.Session).int64(int64(step.SubSession)).int16(int16(step.Type)).int64(int64(step.Number))
+		for _, place := range places {
+			step := b.want[place].Step
+			if step == b.want[b.begun[ref][0]].Step && place != b.begun[ref][0] {
+				continue // a repeat in the same batch
+			}
+			o.absent.add().int16(b.want[place].Account.Bucket).uuid(step.Session).int64(int64(step.SubSession)).int16(int16(step.Type)).int64(int64(step.Number))
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,8 +61,12 @@ type Store struct {
 	lanes  []*lane
 	shards []*shard // what is known, as many as lanes
 	clock  clock
-	pool   *pgxpool.Pool // for look-ups
-	hook   func(point string)
+	// epoch counts the connections that were made anew. Behind a new one there may be
+	// another server, without the last commits of the one before: versions repeat
+	// there, and what is known is worth nothing.
+	epoch atomic.Uint64
+	pool  *pgxpool.Pool // for look-ups
+	hook  func(point string)
 }
 
 var _ ocs.Store = (*Store)(nil)

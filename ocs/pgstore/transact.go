@@ -19,6 +19,9 @@ var errUnguarded = errors.New("an account without a balance")
 // late, under the locks. Whatever way it is left but by a commit, and be it a panic
 // of decide, nothing of it is stored or known.
 func (l *lane) transact(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
 	if !l.trust.next() {
 		return l.underLock(ctx, want, decide)
 	}
@@ -36,8 +39,7 @@ func (l *lane) transact(ctx context.Context, want []ocs.Want, decide func(*ocs.W
 // onTrust decides on what is known, once the rest is loaded, and stores it in one
 // round trip, which fails when something was not so any more.
 func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
-	b := l.batch
-	b.reset(want)
+	b := l.begin(want)
 	began := time.Now()
 	now, fresh := l.clock.now()
 	rest := b.gather(now)
@@ -47,7 +49,12 @@ func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.Wo
 			return err
 		}
 		now = l.clock.exact(rest.clock)
-		b.take(rest)
+		if err := b.take(rest); err != nil {
+			return err
+		}
+	}
+	if l.epoch.Load() != b.epoch { // a connection was made anew meanwhile
+		return errNotSent
 	}
 	if b.unguarded() {
 		return errUnguarded
@@ -59,8 +66,7 @@ func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.Wo
 // underLock locks and loads everything the wants name, decides, and stores and
 // commits by a second round trip.
 func (l *lane) underLock(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
-	b := l.batch
-	b.reset(want)
+	b := l.begin(want)
 	began := time.Now()
 	all := newLoader()
 	all.everything(want)
@@ -68,9 +74,18 @@ func (l *lane) underLock(ctx context.Context, want []ocs.Want, decide func(*ocs.
 	if err := l.load(ctx, all, all.lock); err != nil {
 		return err
 	}
-	b.take(all)
+	if err := b.take(all); err != nil {
+		return err
+	}
 	b.Now = l.clock.exact(all.clock)
 	return l.finish(ctx, b, began, decide, onLocks)
+}
+
+// begin empties the lane's batch for other wants.
+func (l *lane) begin(want []ocs.Want) *batch {
+	l.batch.reset(want)
+	l.batch.epoch = l.epoch.Load()
+	return l.batch
 }
 
 // leave ends a transaction: one that was not committed, and be it for a panic, leaves
@@ -137,10 +152,8 @@ func (l *lane) store(ctx context.Context, how guarding) error {
 	if len(sent) == 0 {
 		return nil
 	}
-	if how == onVersions { // under locks another connection would be another transaction
-		if err := l.connect(ctx); err != nil {
-			return err
-		}
+	if l.conn == nil || l.conn.IsClosed() { // another connection would be another transaction, or another server
+		return errNotSent
 	}
 	l.warned = nil
 	err := l.pipe(ctx, sent, how)
