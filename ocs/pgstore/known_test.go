@@ -19,6 +19,8 @@ import (
 func (l *ledger) checkKnown(t testing.TB) (accounts, sessions int) {
 	t.Helper()
 	for _, shard := range l.shards {
+		shard.mu.Lock() // the test's engines may be sweeping
+		defer shard.mu.Unlock()
 		stored := newLoader()
 		shard.accounts.Each(func(key ocs.AccountKey, _ *account) { stored.accountKeys = append(stored.accountKeys, key) })
 		for _, known := range []*recent.Map[ocs.SessionRef, *session]{&shard.open, &shard.closed} {

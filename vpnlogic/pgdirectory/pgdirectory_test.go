@@ -253,13 +253,18 @@ func TestProviderReadsWhatChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-p.Changed()
+	running, cancel := context.WithCancel(ctx)
+	done := make(chan error)
+	go func() { done <- p.Run(running) }()
+	// A change that is seen tells that it listens.
+	if err := a.CreateMember(ctx, vpnlogic.Member{Number: "8613700000009", Group: other.ID, Short: "0049"}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p, func(d *vpnlogic.Directory) bool { _, known := d.Member("8613700000009"); return known })
 	// What is read anew is told from what is not by a member whom nobody announced.
 	if _, err := pool.Exec(ctx, "insert into member (number, group_id) values ('8613800000099', '7001')"); err != nil {
 		t.Fatal(err)
 	}
-	running, cancel := context.WithCancel(ctx)
-	done := make(chan error)
-	go func() { done <- p.Run(running) }()
 	moved := vpnlogic.Member{Number: "8613700000001", Group: "it's", Short: "0042"}
 	is := func(want vpnlogic.Member) func(*vpnlogic.Directory) bool {
 		return func(d *vpnlogic.Directory) bool {
