@@ -69,6 +69,13 @@ func TestLoadKeepsTheBooks(t *testing.T) {
 			t.Errorf("exit %d: %+v", code, r.Report)
 		}
 	})
+	t.Run("the identity of the tools, from this machine", func(t *testing.T) {
+		var out, errs bytes.Buffer
+		code := execute(t.Context(), []string{"load", "--target", gate.target, "--dsn", gate.dsn, "--first", benchNumber(0), "--connections", "2", "--requests", "40", "--quiet"}, &out, &errs)
+		if code != exitOK {
+			t.Errorf("exit %d: %s%s", code, out.String(), errs.String())
+		}
+	})
 	t.Run("a host that is not let in", func(t *testing.T) {
 		var out, errs bytes.Buffer
 		code := execute(t.Context(), []string{"load", "--target", gate.target, "--dsn", gate.dsn, "--origin-host", "stranger.example", "--first", benchNumber(0)}, &out, &errs)
