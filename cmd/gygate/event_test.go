@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,7 +104,10 @@ func TestEventCommandRefused(t *testing.T) {
 	closed.Close() // nobody listens there any more
 	alone, _, _ := chargingAlone(t)
 	payer, poor := string(sample.Number("6001")), string(sample.Number("6011"))
-	tool := toolHost(s.main.cfg.Node)
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere.yaml")
+	if err := os.WriteFile(elsewhere, []byte("node: {vpn: {host: vpn.elsewhere.example}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -115,7 +120,7 @@ func TestEventCommandRefused(t *testing.T) {
 		{"unknown service", []string{"price", payer, "--units", "1", "--service", "99999@3gpp.org"}, exitRefused, []string{"price refused: "}},
 		{"group of an enquiry", []string{"price", payer, "--units", "1", "--rating-group", "100"}, exitUsage, []string{"--rating-group", "--service-id"}},
 		{"nobody there", []string{"balance", payer, "--money", "1", "--server", closed.Addr().String()}, exitUnreachable, []string{closed.Addr().String(), "--server"}},
-		{"unknown peer", []string{"balance", payer, "--money", "1", "--server", alone.diameterAddr.String()}, exitUnreachable, []string{tool, "diameter.peers", "3010"}},
+		{"unknown peer", []string{"balance", payer, "--money", "1", "--server", alone.diameterAddr.String(), "--config", elsewhere}, exitUnreachable, []string{"tool.vpn.elsewhere.example", "diameter.peers", "3010"}},
 		{"action", []string{"borrow", payer}, exitUsage, []string{`"borrow" is none of balance, debit, price, refund`}},
 		{"payer", []string{"debit", "imsi:262011234567890"}, exitUsage, []string{"paid by a number or by private:NAME"}},
 		{"token", []string{"refund", payer, "--token", "xyz"}, exitUsage, []string{"--token"}},

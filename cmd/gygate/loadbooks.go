@@ -25,10 +25,12 @@ const loadTariffWait = 6 * time.Second
 // loadBooks is what the books say about a load.
 type loadBooks struct {
 	Accounts   int64                `json:"accounts"`
-	Debited    ocs.Money            `json:"debited_millionths"` // what the accounts paid, and owe for use they could not pay
-	Answered   ocs.Money            `json:"answered_millionths"`
+	Debited    ocs.Money            `json:"debited"` // what the accounts paid, and owe for use they could not pay; a decimal of the currency's unit
+	Answered   ocs.Money            `json:"answered"`
 	Violations int64                `json:"violations"`
 	Verify     pgstore.VerifyReport `json:"verify"`
+
+	lost int64 // requests without an answer: they may have been charged
 }
 
 // loadLedger compares the accounts of a load before and after it.
@@ -114,7 +116,7 @@ func (l *loadLedger) compare(r *load.Report) (*loadBooks, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &loadBooks{Accounts: after.Accounts, Answered: r.Cost, Debited: after.PaidSince(l.before)}
+	b := &loadBooks{Accounts: after.Accounts, Answered: r.Cost, Debited: after.PaidSince(l.before), lost: r.Lost}
 	if b.Verify, err = pgstore.NewAdmin(l.books.pool).Verify(ctx); err != nil {
 		return nil, err
 	}
@@ -125,7 +127,7 @@ func (l *loadLedger) compare(r *load.Report) (*loadBooks, error) {
 func (b *loadBooks) err() error {
 	var faults []error
 	if b.Debited != b.Answered {
-		faults = append(faults, fmt.Errorf("the accounts paid %s, the answers say %s", b.Debited, b.Answered))
+		faults = append(faults, fmt.Errorf("the accounts paid %s, the answers say %s%s", b.Debited, b.Answered, b.excuse()))
 	}
 	if b.Violations > 0 {
 		faults = append(faults, fmt.Errorf("%d violations in the books", b.Violations))
@@ -133,10 +135,18 @@ func (b *loadBooks) err() error {
 	return errors.Join(faults...)
 }
 
+// excuse is what may account for a difference.
+func (b *loadBooks) excuse() string {
+	if b.lost == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %d answers were lost, which may account for it", b.lost)
+}
+
 func (b *loadBooks) write(w io.Writer) error {
 	verdict := "they match"
 	if b.Debited != b.Answered {
-		verdict = "THEY DIFFER"
+		verdict = fmt.Sprintf("THEY DIFFER by %s%s", b.Debited-b.Answered, b.excuse())
 	}
 	fmt.Fprintf(w, "books: %d accounts paid %s, the answers say %s: %s\n", b.Accounts, b.Debited, b.Answered, verdict)
 	return writeVerify(w, b.Verify)

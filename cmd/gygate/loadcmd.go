@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"strings"
+	"net"
+	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -13,10 +15,8 @@ import (
 	"gygate/vpnlogic"
 )
 
-// loadRemedy is what to do when a connection of a load is not let in.
-const loadRemedy = `  does a charging system serve there? --target names another one
-  it lets a load in when its configuration has under diameter.peers:
-%s`
+// inFlightDefault is how many sessions a closed loop has at a time.
+const inFlightDefault = 64
 
 // loadFlags are the flags of load that are no field of load.Config.
 type loadFlags struct {
@@ -49,17 +49,19 @@ and has the books verified. --prepare makes the accounts that are missing, and a
 where there is none. Nobody else may charge or top up these accounts during the load.
 
 A charging system takes one connection of an Origin-Host. The second connection of a load
-has ` + "`-2`" + ` behind the first label of --origin-host, and so on; each has to be let in.
+has ` + "`-2`" + ` behind the first label of --origin-host, and so on; each has to be let in. A gygate
+on this machine lets in what has no --origin-host.
 
-Exits with 1 when answers were lost, repeats were answered otherwise than what they
-repeat, sessions that were due could not begin, or the books do not match.`,
+Exits with 1 when no request succeeded, answers were lost, repeats were answered
+otherwise than what they repeat, sessions that were due could not begin, or the books
+do not match.`,
 		Example: `  gygate load --prepare --subscribers 10000 --sessions 64 --duration 10s
   gygate load --rate 5000 --duration 1m --dup 0.05 --json
   gygate load --mode event --pick one --sessions 16 --requests 100000`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.Target, "target", "127.0.0.1:3868", "charging system, `HOST:PORT`")
+	f.StringVar(&c.Target, "target", "", "charging system, `HOST:PORT`; empty: the first diameter.listen of the configuration")
 	f.StringVar(&c.Host, "origin-host", "", "Origin-Host; empty: tool. followed by node.vpn.host")
 	f.StringVar(&c.Realm, "realm", "", "Origin-Realm; empty: node.vpn.realm")
 	f.StringVar(&c.DestinationRealm, "destination-realm", "", "Destination-Realm; empty: node.ocs.realm")
@@ -74,9 +76,9 @@ repeat, sessions that were due could not begin, or the books do not match.`,
 	f.StringVar((*string)(&c.Pick), "pick", string(load.Uniform), "who pays for the next session: uniform, zipf or one")
 	f.StringVar(&c.Called, "called", string(sample.Outside), "called number with its country code")
 	f.Uint32Var(&c.RatingGroup, "rating-group", vpnlogic.RatingOnNet, "Rating-Group")
-	f.BoolVar(&c.CommandLevel, "command-level", false, "units at the command instead of in a Multiple-Services-Credit-Control")
+	f.BoolVar(&c.CommandLevel, "command-level", false, "units at the command instead of in a Multiple-Services-Credit-Control: no Rating-Group is sent, the default price applies")
 	f.Uint32Var(&c.Seconds, "units", 60, "seconds requested by each request, and debited by an event")
-	f.Uint32Var(&c.Used, "used", 50, "seconds reported by each CCR-U and CCR-T")
+	f.Uint32Var(&c.Used, "used", 15, "seconds reported by each CCR-U and CCR-T; those of a session must not run ahead of the clock by more than the server tolerates, gygate a minute")
 	f.Float64Var(&c.Repeats, "dup", 0, "share of requests sent twice, the second time with the T flag")
 	f.DurationVar(&c.Duration, "duration", 0, "how long sessions begin; 0 without --requests: 10s")
 	f.Int64Var(&c.Requests, "requests", 0, "how many CCRs; 0: as many as the duration lets")
@@ -95,11 +97,16 @@ repeat, sessions that were due could not begin, or the books do not match.`,
 type loadResult struct {
 	*load.Report
 	Books *loadBooks `json:"books"` // null: the database could not be reached
+
+	gone bool // the database, in mid-load
 }
 
 func (c *invocation) runLoad(o *loadFlags) (err error) {
 	if err := c.completeLoad(&o.cfg); err != nil {
 		return err
+	}
+	if m, err := parseMoney("--balance", o.balance); err != nil || m < 0 {
+		return cmp.Or(err, usage("--balance %s: want no negative amount", o.balance))
 	}
 	b, err := c.reachBooks()
 	if err != nil {
@@ -129,15 +136,38 @@ func (c *invocation) completeLoad(l *load.Config) error {
 	for _, f := range []struct {
 		value     *string
 		otherwise string
-	}{{&l.Host, toolHost(cfg.Node)}, {&l.Realm, cfg.Node.VPN.Realm}, {&l.DestinationRealm, cfg.Node.OCS.Realm}} {
+	}{{&l.Target, ownTarget(cfg.Diameter.Listen)}, {&l.Host, toolHost(cfg.Node)}, {&l.Realm, cfg.Node.VPN.Realm}, {&l.DestinationRealm, cfg.Node.OCS.Realm}} {
 		if *f.value == "" {
 			*f.value = f.otherwise
 		}
 	}
 	if l.InFlight == 0 && l.Rate == 0 {
-		l.InFlight = 64
+		l.InFlight = max(inFlightDefault, l.Connections)
 	}
-	return l.Check()
+	for flag, n := range map[string]int{"--subscribers": l.Subscribers, "--connections": l.Connections} {
+		if n == 0 {
+			return usage("%s 0: want at least 1", flag)
+		}
+	}
+	if _, _, err := net.SplitHostPort(l.Target); err != nil {
+		return usage("--target: %w, want HOST:PORT", err)
+	}
+	if err := l.Check(); err != nil {
+		return usage("%w", err)
+	}
+	return nil
+}
+
+// ownTarget is where a gygate of this configuration can be reached from its machine.
+func ownTarget(listen []string) string {
+	if len(listen) == 0 {
+		return "127.0.0.1:3868"
+	}
+	host, port, err := net.SplitHostPort(listen[0])
+	if ip, _ := netip.ParseAddr(host); err == nil && (host == "" || ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return listen[0]
 }
 
 // loadAndCompare loads, between two looks at the books where they can be reached.
@@ -145,7 +175,11 @@ func (c *invocation) completeLoad(l *load.Config) error {
 func (c *invocation) loadAndCompare(o *loadFlags, b *books) (*loadResult, error) {
 	var ledger *loadLedger
 	if b != nil {
-		var err error
+		// What is wrong with the connections is told before anything is prepared.
+		err := load.Probe(c.ctx, o.cfg)
+		if err != nil {
+			return nil, loadUnreached(err, &o.cfg)
+		}
 		if ledger, err = c.openLedger(o, b); err != nil {
 			return nil, err
 		}
@@ -157,24 +191,32 @@ func (c *invocation) loadAndCompare(o *loadFlags, b *books) (*loadResult, error)
 	}
 	report, err := load.Run(c.ctx, o.cfg)
 	if err != nil {
-		return nil, exitWith(exitUnreachable, fmt.Errorf("%w\n"+loadRemedy, err, peerLines(&o.cfg)))
+		return nil, loadUnreached(err, &o.cfg)
 	}
-	result, err := &loadResult{Report: report}, report.Err()
-	if ledger != nil {
-		var differs error
-		result.Books, differs = ledger.compare(report)
-		err = errors.Join(err, differs)
-	}
-	return result, exitWith(exitRefused, err)
+	result := &loadResult{Report: report}
+	return result, errors.Join(interruptedLoad(report), result.compare(ledger))
 }
 
-// peerLines are the entries a charging system needs for a load.
-func peerLines(l *load.Config) string {
-	var lines strings.Builder
-	for n := range l.Connections {
-		fmt.Fprintf(&lines, "    - {host: %s, addresses: [the network this command runs in]}\n", l.HostOf(n))
+// compare judges a load: its answers and, where there is a ledger, its books.
+func (r *loadResult) compare(ledger *loadLedger) error {
+	err := r.Err()
+	if ledger == nil {
+		return exitWith(exitRefused, err)
 	}
-	return strings.TrimSuffix(lines.String(), "\n")
+	var differs error
+	if r.Books, differs = ledger.compare(r.Report); r.Books == nil {
+		r.gone = true
+		return exitWith(exitUnreachable, errors.Join(err, fmt.Errorf("the books cannot be compared, the database is gone: %w", differs)))
+	}
+	return exitWith(exitRefused, errors.Join(err, differs))
+}
+
+// interruptedLoad is the error of a load that Ctrl-C has ended.
+func interruptedLoad(r *load.Report) error {
+	if !r.Interrupted {
+		return nil
+	}
+	return exitWith(exitInterrupted, fmt.Errorf("interrupted after %s", r.Reached))
 }
 
 func (c *invocation) printLoad(r *loadResult) error {
@@ -182,6 +224,10 @@ func (c *invocation) printLoad(r *loadResult) error {
 		return printJSON(c.out, r)
 	}
 	if err := r.Write(c.out); err != nil {
+		return err
+	}
+	if r.gone {
+		_, err := fmt.Fprintln(c.out, "books: NOT COMPARED, the database is gone")
 		return err
 	}
 	if r.Books == nil {

@@ -2,10 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"gygate/cmd/gygate/load"
+	"gygate/diameter"
 	"gygate/ocs"
 )
 
@@ -16,7 +21,7 @@ func (g loadGate) run(t *testing.T, args ...string) (r loadResult, code int) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	args = append([]string{"load", "--json", "--quiet", "--target", g.target, "--dsn", g.dsn, "--origin-host", benchHost,
-		"--realm", benchRealm, "--first", benchNumber(0), "--subscribers", "1000", "--sessions", "32"}, args...)
+		"--realm", benchRealm, "--first", benchNumber(0), "--subscribers", "1000", "--sessions", "32", "--used", "50"}, args...)
 	code = execute(t.Context(), args, &out, &errs)
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatalf("exit %d: %v\n%s%s", code, err, out.String(), errs.String())
@@ -69,10 +74,31 @@ func TestLoadKeepsTheBooks(t *testing.T) {
 			t.Errorf("exit %d: %+v", code, r.Report)
 		}
 	})
+	t.Run("the identity of the tools, from this machine", func(t *testing.T) {
+		var out, errs bytes.Buffer
+		code := execute(t.Context(), []string{"load", "--target", gate.target, "--dsn", gate.dsn, "--first", benchNumber(0), "--connections", "2", "--requests", "40", "--quiet"}, &out, &errs)
+		if code != exitOK {
+			t.Errorf("exit %d: %s%s", code, out.String(), errs.String())
+		}
+	})
+	t.Run("nothing but refusals", func(t *testing.T) {
+		if r, code := gate.run(t, "--requests", "100", "--rating-group", "4711"); code != exitRefused || r.Refusal == "" {
+			t.Errorf("exit %d: %+v", code, r.Report)
+		}
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(500*time.Millisecond, stop)
+		var out, errs bytes.Buffer
+		code := execute(ctx, []string{"load", "--json", "--target", gate.target, "--dsn", gate.dsn, "--first", benchNumber(0), "--requests", "100000000", "--quiet"}, &out, &errs)
+		if code != exitInterrupted || !strings.Contains(out.String(), `"interrupted": true`) || !strings.Contains(errs.String(), "of 100000000 requests") {
+			t.Errorf("exit %d: %s%s", code, out.String(), errs.String())
+		}
+	})
 	t.Run("a host that is not let in", func(t *testing.T) {
 		var out, errs bytes.Buffer
 		code := execute(t.Context(), []string{"load", "--target", gate.target, "--dsn", gate.dsn, "--origin-host", "stranger.example", "--first", benchNumber(0)}, &out, &errs)
-		if code != exitUnreachable || !strings.Contains(errs.String(), "- {host: stranger.example") {
+		if code != exitUnreachable || !strings.Contains(errs.String(), `- {host: stranger.example, addresses: ["127.0.0.1/32"]}`) {
 			t.Errorf("exit %d: %s", code, errs.String())
 		}
 	})
@@ -80,12 +106,55 @@ func TestLoadKeepsTheBooks(t *testing.T) {
 
 // TestLoadFindsWrongBooks: money that nobody was told of is noticed.
 func TestLoadFindsWrongBooks(t *testing.T) {
-	b := &loadBooks{Debited: 2, Answered: 1}
+	b := &loadBooks{Debited: 2, Answered: 1, lost: 3}
 	if b.err() == nil {
 		t.Error("a difference is no fault")
 	}
 	var out bytes.Buffer
-	if err := b.write(&out); err != nil || !strings.Contains(out.String(), "DIFFER") {
+	if err := b.write(&out); err != nil || !strings.Contains(out.String(), "DIFFER by 0.000001; 3 answers were lost") {
 		t.Errorf("%v %s", err, out.String())
+	}
+}
+
+// TestLoadRefusesNonsense before it does anything: each names its flag.
+func TestLoadRefusesNonsense(t *testing.T) {
+	for _, args := range []string{
+		"--subscribers 0", "--connections 0", "--mode calls", "--pick none", "--balance abc --prepare", "--balance -1.00 --prepare",
+		"--target nowhere", "--dup 2", "--warmup -1s", "--duration -1s", "--requests -1", "--first tel", "--called +49", "--sessions -1",
+	} {
+		var out, errs bytes.Buffer
+		code := execute(t.Context(), append([]string{"load"}, strings.Fields(args)...), &out, &errs)
+		if flag, _, _ := strings.Cut(args, " "); code != exitUsage || !strings.Contains(errs.String(), flag) {
+			t.Errorf("%s: exit %d: %s", args, code, errs.String())
+		}
+	}
+}
+
+func TestLoadFindsItsTarget(t *testing.T) {
+	for listen, want := range map[string]string{
+		"": "127.0.0.1:3868", "0.0.0.0:3869": "127.0.0.1:3869", ":1": "127.0.0.1:1", "[::]:2": "127.0.0.1:2", "192.0.2.1:3868": "192.0.2.1:3868",
+	} {
+		if got := ownTarget(strings.Fields(listen)); got != want {
+			t.Errorf("%s: %s, want %s", listen, got, want)
+		}
+	}
+}
+
+// TestLoadRemedies: each cause has its own.
+func TestLoadRemedies(t *testing.T) {
+	l := &load.Config{Host: "tas.example", Connections: 1}
+	for _, c := range []struct {
+		fault load.ConnectError
+		want  string
+	}{
+		{load.ConnectError{}, "--target"},
+		{load.ConnectError{Local: "::1"}, "no Diameter"},
+		{load.ConnectError{Local: "192.0.2.1", Code: diameter.UnknownPeer}, `addresses: ["192.0.2.1/32"]`},
+		{load.ConnectError{Local: "::1", Code: diameter.ElectionLost}, "--origin-host"},
+	} {
+		c.fault.Err = errors.New("no")
+		if err := loadUnreached(&c.fault, l); codeOf(err) != exitUnreachable || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v lacks %s", err, c.want)
+		}
 	}
 }

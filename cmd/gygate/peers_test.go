@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gygate/cmd/gygate/config"
+	"gygate/cmd/gygate/load"
 	"gygate/diameter"
 	"gygate/diameter/gy"
 	"gygate/diameter/peer"
@@ -45,7 +46,7 @@ func fieldsOf(t *testing.T, line string) map[string]any {
 	}
 	m := &Main{cfg: cfg, opt: Options{Role: RoleOCS}, profiles: profiles(cfg.Diameter.Peers)}
 	profile, known := m.profile("pgw.EXAMPLE")
-	if rules := m.peerRules(); !known || len(rules) != 1 {
+	if rules := m.peerRules(); !known || rules[0].Host != "PGW.example" {
 		t.Fatalf("the peer is not known: %+v", rules)
 	}
 	fields := map[string]any{}
@@ -101,8 +102,13 @@ func TestPeerRules(t *testing.T) {
 	}
 	m := &Main{cfg: cfg, opt: Options{Role: RoleAll}, profiles: profiles(cfg.Diameter.Peers)}
 	rules := m.peerRules()
-	if len(rules) != 5 || rules[3].Host != cfg.Node.VPN.Host || !rules[3].Trusted || rules[4].Host != "tool."+cfg.Node.VPN.Host || rules[4].Trusted {
+	if len(rules) != 4+load.ConnectionsMax || rules[3].Host != cfg.Node.VPN.Host || !rules[3].Trusted {
 		t.Fatalf("rules %+v", rules)
+	}
+	for n, host := range []string{"tool.", "tool-2."} {
+		if r := rules[4+n]; r.Host != host+cfg.Node.VPN.Host || r.Trusted || len(r.Addresses) == 0 {
+			t.Errorf("rule %+v", r)
+		}
 	}
 	if a := rules[0]; len(a.Addresses) != 2 || !a.Trusted || a.CertificateName != "a" || a.Relayed || a.Tolerate != diameter.Lenient {
 		t.Errorf("rule %+v", a)

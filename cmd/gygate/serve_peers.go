@@ -6,17 +6,31 @@ import (
 	"strings"
 
 	"gygate/cmd/gygate/config"
+	"gygate/cmd/gygate/load"
 	"gygate/diameter"
 	"gygate/diameter/gy"
 	"gygate/diameter/peer"
 )
 
-// toolHost is the identity under which the commands of this program (event)
+// toolHost is the identity under which the commands of this program (event, load)
 // connect: a node of its own, since a peer has one connection at a time.
 func toolHost(node config.Node) string { return "tool." + node.VPN.Host }
 
-// peerRules are the configured peers and, unless they stand among them, our own VPN
-// node and tools from this machine.
+// ownPeers are the identities of our own that are let in from this machine: the tools,
+// each connection of a load under a name of its own, and in role all the VPN node.
+func (m *Main) ownPeers() []string {
+	var hosts []string
+	if m.opt.Role == RoleAll {
+		hosts = append(hosts, m.cfg.Node.VPN.Host)
+	}
+	tool := load.Config{Host: toolHost(m.cfg.Node)}
+	for n := range load.ConnectionsMax {
+		hosts = append(hosts, tool.HostOf(n))
+	}
+	return hosts
+}
+
+// peerRules are the configured peers and, unless they stand among them, our own.
 func (m *Main) peerRules() []peer.PeerRule {
 	var rules []peer.PeerRule
 	listed := map[string]bool{}
@@ -29,8 +43,8 @@ func (m *Main) peerRules() []peer.PeerRule {
 		}
 		rules = append(rules, rule)
 	}
-	for _, host := range []string{m.cfg.Node.VPN.Host, toolHost(m.cfg.Node)} {
-		if m.opt.Role == RoleAll && !listed[strings.ToLower(host)] {
+	for _, host := range m.ownPeers() {
+		if !listed[strings.ToLower(host)] {
 			rules = append(rules, peer.PeerRule{Host: host, Addresses: m.ownNetworks(), Trusted: host == m.cfg.Node.VPN.Host, Tolerate: diameter.Lenient})
 		}
 	}
@@ -78,7 +92,7 @@ func profiles(peers []config.Peer) map[string]gy.Profile {
 	return all
 }
 
-// ownNetworks are the addresses our own VPN node may come from: loopback, and
+// ownNetworks are the addresses our own nodes may come from: loopback, and
 // the address of the listener when that is not on loopback.
 func (m *Main) ownNetworks() []netip.Prefix {
 	networks := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}

@@ -50,7 +50,19 @@ func MakeAccounts(ctx context.Context, pool *pgxpool.Pool, c *Config, balance st
 	if _, err := pool.Exec(ctx, "analyze"); err != nil {
 		return r.Imported, fmt.Errorf("analyze: %w", err)
 	}
-	return r.Imported, nil
+	return r.Imported, allThere(ctx, pool, c, &r)
+}
+
+// allThere tells a line that was rejected from one whose account was there already.
+func allThere(ctx context.Context, pool *pgxpool.Pool, c *Config, r *pgstore.ImportReport) error {
+	if r.Faulty == 0 {
+		return nil
+	}
+	h, err := HoldingsOf(ctx, pool, c)
+	if err != nil || h.Accounts >= int64(c.Subscribers) {
+		return err
+	}
+	return fmt.Errorf("%d of %d accounts were not made; the first fault is line %d, %s", int64(c.Subscribers)-h.Accounts, c.Subscribers, r.Faults[0].Line, r.Faults[0].Reason)
 }
 
 // accountFileBlock is how much of the file of accounts is written at a time.

@@ -10,10 +10,20 @@ import (
 
 // answer is what of a CCA matters here.
 type answer struct {
-	code   diameter.ResultCode
-	cost   ocs.Money // Cost-Information
-	priced bool      // it was there
-	digest uint64    // of what is granted and charged, when asked for
+	code   diameter.ResultCode // of the command
+	inner  diameter.ResultCode // of a Multiple-Services-Credit-Control, 0: it has none
+	cost   ocs.Money           // Cost-Information
+	priced bool                // it was there
+	digest uint64              // of what is granted and charged, when asked for
+}
+
+// outcome is the code that says what became of the units: that of the command unless
+// it is a success and the service inside was refused.
+func (a *answer) outcome() diameter.ResultCode {
+	if a.code == diameter.Success && a.inner != 0 && !a.inner.Success() {
+		return a.inner
+	}
+	return a.code
 }
 
 // seed is one for all digests of the process.
@@ -31,7 +41,10 @@ func readAnswer(body []byte, digest bool) (a answer) {
 			a.code = diameter.ResultCode(avp.Uint32())
 		case diameter.CostInformation.Code:
 			a.cost, a.priced = costOf(avp)
-		case diameter.MultipleServicesCreditControl.Code, diameter.GrantedServiceUnit.Code, diameter.FinalUnitIndication.Code:
+		case diameter.MultipleServicesCreditControl.Code:
+			inner, _ := avp.Find(diameter.ResultCodeAVP)
+			a.inner = diameter.ResultCode(inner.Uint32())
+		case diameter.GrantedServiceUnit.Code, diameter.FinalUnitIndication.Code:
 		default:
 			continue
 		}

@@ -21,25 +21,28 @@ const (
 )
 
 // connect opens a connection up to its CEA.
-func connect(target string, local diameter.Origin) (net.Conn, error) {
+func connect(target string, local diameter.Origin) (net.Conn, *ConnectError) {
 	nc, err := net.DialTimeout("tcp", target, connectTimeout)
 	if err != nil {
-		return nil, err
+		return nil, &ConnectError{Target: target, Host: local.Host, Err: err}
 	}
-	if err := exchangeCapabilities(nc, local); err != nil {
+	code, err := exchangeCapabilities(nc, local)
+	if err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("%s as %s: %w", target, local.Host, err)
+		own, _, _ := net.SplitHostPort(nc.LocalAddr().String())
+		return nil, &ConnectError{Target: target, Host: local.Host, Local: own, Code: code, Err: err}
 	}
 	return nc, nil
 }
 
-func exchangeCapabilities(nc net.Conn, local diameter.Origin) error {
+// exchangeCapabilities returns the Result-Code of the CEA, 0 when there was none.
+func exchangeCapabilities(nc net.Conn, local diameter.Origin) (diameter.ResultCode, error) {
 	if err := nc.SetDeadline(time.Now().Add(connectTimeout)); err != nil {
-		return err
+		return 0, err
 	}
 	address, err := netip.ParseAddrPort(nc.LocalAddr().String())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	b := startBase(diameter.CmdCapabilitiesExchange, local)
 	b = diameter.AppendAddress(b, diameter.HostIPAddress, address.Addr().Unmap())
@@ -48,17 +51,18 @@ func exchangeCapabilities(nc net.Conn, local diameter.Origin) error {
 	b = diameter.AppendUint32(b, diameter.OriginStateID, local.StateID)
 	b = diameter.AppendUint32(b, diameter.AuthApplicationID, diameter.AppCreditControl)
 	if _, err := nc.Write(diameter.Finish(b, 0)); err != nil {
-		return err
+		return 0, err
 	}
 	cea, err := diameter.ReadMessage(nc)
 	if err != nil {
-		return fmt.Errorf("no CEA: %w", err)
+		return 0, fmt.Errorf("no CEA: %w", err)
 	}
-	if code := cea.ResultCode(); code != diameter.Success {
+	code := cea.ResultCode()
+	if code != diameter.Success {
 		text, _ := cea.Find(diameter.ErrorMessage)
-		return fmt.Errorf("CEA with Result-Code %d %s", code, text.Text())
+		return code, fmt.Errorf("CEA with Result-Code %s %s", nameCode(code), text.Text())
 	}
-	return nil
+	return code, nil
 }
 
 // disconnect tells the peer that this was all, and waits for its answer or its end.

@@ -116,7 +116,7 @@ func orElse[T comparable](value *T, otherwise T) {
 	}
 }
 
-// check finds all that is wrong with a configuration.
+// check finds all that is wrong with a configuration, by the flags of `gygate load`.
 func (c *Config) check() error {
 	var faults []error
 	need := func(ok bool, format string, args ...any) {
@@ -124,21 +124,23 @@ func (c *Config) check() error {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	need(c.Host != "" && c.Realm != "", "an Origin-Host and an Origin-Realm are needed")
-	need(c.Connections >= 1 && c.Connections <= ConnectionsMax, "%d connections, want 1 to %d", c.Connections, ConnectionsMax)
-	need(c.InFlight >= c.Connections && c.InFlight/max(c.Connections, 1) < SessionsMax, "%d in flight, want at least one for each connection and less than %d", c.InFlight, SessionsMax)
-	need(c.Updates >= 0 && c.Updates <= UpdatesMax, "%d updates, want 0 to %d", c.Updates, UpdatesMax)
-	need(c.Rate >= 0 && c.Rate <= RateMax, "a rate of %g, want 0 to %d", c.Rate, RateMax)
-	need(c.Repeats >= 0 && c.Repeats <= 1, "a share of %g repeats, want 0 to 1", c.Repeats)
-	need(slices.Contains([]Mode{Sessions, Events, Opening}, c.Mode), "unknown mode %q", c.Mode)
-	need(slices.Contains([]Pick{Uniform, Zipf, One}, c.Pick), "unknown pick %q", c.Pick)
-	need(c.Duration >= 0 && c.Requests >= 0 && c.Warmup >= 0 && c.Timeout > 0, "a negative duration or count")
-	need(c.Warmup == 0 || c.Warmup < c.Duration, "a warm-up of %s within %s", c.Warmup, c.Duration)
-	need(c.Seconds > 0 || c.Mode != Events, "an event has to debit something")
-	need(isNumber(c.First) && isNumber(c.Called), "numbers are 1 to %d digits", NumberDigits)
-	need(c.Subscribers >= 1, "%d subscribers", c.Subscribers)
-	if isNumber(c.First) {
-		need(len(c.Number(c.Subscribers-1)) == len(c.First), "%d numbers from %s on would become longer", c.Subscribers, c.First)
+	need(c.Host != "" && c.Realm != "", "--origin-host and --realm: both are needed")
+	need(c.Connections >= 1 && c.Connections <= ConnectionsMax, "--connections %d: want 1 to %d", c.Connections, ConnectionsMax)
+	need(c.InFlight >= c.Connections && c.InFlight/max(c.Connections, 1) < SessionsMax, "--sessions %d: want at least one for each connection and less than %d", c.InFlight, SessionsMax)
+	need(c.Updates >= 0 && c.Updates <= UpdatesMax, "--updates %d: want 0 to %d", c.Updates, UpdatesMax)
+	need(c.Rate >= 0 && c.Rate <= RateMax, "--rate %g: want 0 to %d", c.Rate, RateMax)
+	need(c.Repeats >= 0 && c.Repeats <= 1, "--dup %g: want a share from 0 to 1", c.Repeats)
+	need(slices.Contains([]Mode{Sessions, Events, Opening}, c.Mode), "--mode %q: want %s, %s or %s", c.Mode, Sessions, Events, Opening)
+	need(slices.Contains([]Pick{Uniform, Zipf, One}, c.Pick), "--pick %q: want %s, %s or %s", c.Pick, Uniform, Zipf, One)
+	need(c.Duration >= 0, "--duration %s: want no negative time", c.Duration)
+	need(c.Requests >= 0, "--requests %d: want no negative number", c.Requests)
+	need(c.Warmup == 0 || c.Warmup > 0 && c.Warmup < c.Duration, "--warmup %s: want less than the duration, %s", c.Warmup, c.Duration)
+	need(c.Timeout > 0, "--timeout %s: want no negative time", c.Timeout)
+	need(c.Seconds > 0 || c.Mode != Events, "--units 0: an event has to debit something")
+	need(isNumber(c.Called), "--called %q: want 1 to %d digits with the country code", c.Called, NumberDigits)
+	need(c.Subscribers >= 1, "--subscribers %d: want at least 1", c.Subscribers)
+	if need(isNumber(c.First), "--first %q: want 1 to %d digits with the country code", c.First, NumberDigits); isNumber(c.First) {
+		need(len(c.Number(c.Subscribers-1)) == len(c.First), "--subscribers %d: so many numbers from --first %s on would become longer", c.Subscribers, c.First)
 	}
 	return errors.Join(faults...)
 }

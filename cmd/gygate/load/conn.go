@@ -56,8 +56,8 @@ type conn struct {
 	arrival  time.Duration // of the next one
 
 	counts
-	latency *hdrhistogram.Histogram       // in microseconds, repeats left out
-	codes   map[diameter.ResultCode]int64 // of answers that are no success, repeats left out
+	latency *hdrhistogram.Histogram             // in microseconds, repeats left out
+	codes   map[diameter.ResultCode]*refusalsOf // of answers that are no success, repeats left out
 	window  window
 
 	stop atomic.Bool            // no session is to begin any more

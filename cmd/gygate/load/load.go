@@ -22,13 +22,16 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	conns, err := connectAll(&cfg)
+	conns, err := connectAll(ctx, &cfg)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	before := cpuTime()
-	failures := runAll(ctx, &cfg, conns)
+	failures, interrupted := runAll(ctx, &cfg, conns)
 	r := newReport(&cfg, conns, cpuTime()-before)
+	if interrupted {
+		r.Interrupted, r.Reached = true, reached(&cfg, r.Sent, time.Since(conns[0].began))
+	}
 	for _, failure := range failures {
 		if failure != nil {
 			r.Failures = append(r.Failures, failure.Error())
@@ -38,12 +41,12 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 }
 
 // connectAll opens every connection and spreads the load over them.
-func connectAll(cfg *Config) ([]*conn, error) {
+func connectAll(ctx context.Context, cfg *Config) ([]*conn, error) {
 	conns := make([]*conn, cfg.Connections)
 	for n := range conns {
 		c, err := newConn(cfg, n)
 		if err == nil {
-			c.nc, err = connect(cfg.Target, c.local)
+			c.nc, err = connectFree(ctx, cfg.Target, c.local)
 		}
 		if err != nil {
 			for _, opened := range conns[:n] {
@@ -63,7 +66,7 @@ func newConn(cfg *Config, n int) (*conn, error) {
 		config: cfg, local: cfg.local(n), random: rand.New(rand.NewPCG(cfg.Seed, uint64(n))),
 		slots: make([]slot, share(cfg.InFlight, cfg.Connections, n)), lastSession: lowStart(began), budget: 1 << 62, wake: -1,
 		until: cfg.Duration, in: make([]byte, 0, bufferSize), out: make([]byte, 0, bufferSize),
-		latency: newHistogram(), codes: map[diameter.ResultCode]int64{},
+		latency: newHistogram(), codes: map[diameter.ResultCode]*refusalsOf{},
 	}
 	c.lastEnd = c.random.Uint32()
 	for i := range c.slots {
@@ -94,29 +97,39 @@ func newConn(cfg *Config, n int) (*conn, error) {
 // share is the n-th part of a total divided evenly among so many.
 func share(total, among, n int) int { return total*(n+1)/among - total*n/among }
 
-// runAll runs the connections to their end and returns how each failed.
-func runAll(ctx context.Context, cfg *Config, conns []*conn) []error {
-	failures := make([]error, len(conns))
+// runAll runs the connections to their end and returns how each failed, and whether
+// the end of ctx was what ended the load.
+func runAll(ctx context.Context, cfg *Config, conns []*conn) (failures []error, interrupted bool) {
+	failures = make([]error, len(conns))
 	var running sync.WaitGroup
 	began := time.Now()
 	for n, c := range conns {
 		c.began = began
 		running.Go(func() { failures[n] = c.live() })
 	}
-	defer context.AfterFunc(ctx, func() {
+	ignore := context.AfterFunc(ctx, func() {
 		for _, c := range conns {
 			c.stop.Store(true)
 		}
-	})()
+	})
 	done := make(chan struct{})
 	var watching sync.WaitGroup
 	if cfg.Progress != nil {
 		watching.Go(func() { watch(cfg.Progress, conns, began, done) })
 	}
 	running.Wait()
+	interrupted = !ignore()
 	close(done)
 	watching.Wait()
-	return failures
+	return failures, interrupted
+}
+
+// reached says how far a load has come.
+func reached(cfg *Config, sent int64, after time.Duration) string {
+	if cfg.Requests > 0 {
+		return fmt.Sprintf("%d of %d requests", sent, cfg.Requests)
+	}
+	return fmt.Sprintf("%s of %s", after.Round(100*time.Millisecond), cfg.Duration)
 }
 
 // live is the life of a connection once it is open.

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -110,9 +111,51 @@ func TestRefusalsEndSessions(t *testing.T) {
 			return generous(m)
 		}))
 		r := run(t, cfg)
-		if r.Sessions != 100 || r.Answered != 100*c.requests || r.Refused != c.begun || r.Codes["4012"] != 100 || r.Err() != nil {
+		if r.Sessions != 100 || r.Answered != 100*c.requests || r.Refused != c.begun || r.Codes["4012"] != 100 || (r.Err() != nil) != (c.begun == 100) {
 			t.Errorf("refusing type %d: %+v", c.refused, r)
 		}
+	}
+}
+
+// TestALoadOfRefusalsFails: it names the commonest one with what the server says to it.
+func TestALoadOfRefusalsFails(t *testing.T) {
+	n := 0
+	cfg := testConfig(answering(t, func(m diameter.Message) *gy.CCA {
+		if n++; n%10 == 0 {
+			return &gy.CCA{ResultCode: diameter.TooBusy, Type: kindOf(m)}
+		}
+		return &gy.CCA{ResultCode: diameter.RatingFailed, Type: kindOf(m), ErrorMessage: "rating.none"}
+	}))
+	cfg.Mode, cfg.Requests = Opening, 100
+	r := run(t, cfg)
+	if err := r.Err(); err == nil || !strings.Contains(err.Error(), `90 times Result-Code 5031 DIAMETER_RATING_FAILED, "rating.none"`) {
+		t.Errorf("%v: %+v", err, r)
+	}
+	if r.Refused != 100 || r.Finished != 0 || r.Granted != 0 || r.Rate == 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestAServiceRefusedWithinASuccess is a refusal, too.
+func TestAServiceRefusedWithinASuccess(t *testing.T) {
+	cfg := testConfig(answering(t, func(m diameter.Message) *gy.CCA {
+		return &gy.CCA{ResultCode: diameter.Success, Type: kindOf(m), Services: []gy.ServiceAnswer{{ResultCode: diameter.CreditLimitReached}}}
+	}))
+	if r := run(t, cfg); r.Codes["4012"] != 400 || r.Granted != 0 || r.Err() == nil {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWhyThereIsNoConnection(t *testing.T) {
+	cfg := testConfig("127.0.0.1:1")
+	var fault *ConnectError
+	if err := Probe(t.Context(), cfg); !errors.As(err, &fault) || fault.Code != 0 || fault.Local != "" {
+		t.Errorf("%v", err)
+	}
+	cfg = testConfig(answering(t, generous))
+	cfg.Connections = 2
+	if err := Probe(t.Context(), cfg); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -252,7 +295,7 @@ func TestTheEndOfTheContextEndsItInOrder(t *testing.T) {
 	}))
 	cfg.Requests, cfg.Duration = 0, time.Hour
 	r, err := Run(ctx, cfg)
-	if err != nil || r.Lost != 0 || r.Finished != r.Sessions || r.Err() != nil {
+	if err != nil || r.Lost != 0 || r.Finished != r.Sessions || r.Err() != nil || !r.Interrupted || !strings.HasSuffix(r.Reached, " of 1h0m0s") {
 		t.Errorf("%+v %v", r, err)
 	}
 }

@@ -11,8 +11,9 @@ import (
 type window struct {
 	state       windowState
 	from, until time.Duration
-	before      int64 // answered before it
-	answered    int64 // within it
+	before      counts // at its begin
+	answered    int64  // within it
+	granted     int64  // of them
 }
 
 type windowState uint8
@@ -24,18 +25,15 @@ const (
 )
 
 // record counts the answer to a request that is no repeat.
-func (c *conn) record(took time.Duration, code diameter.ResultCode) {
+func (c *conn) record(took time.Duration, a *answer, body []byte) {
 	c.answered++
 	// The histogram refuses only what is beyond its bounds.
 	_ = c.latency.RecordValue(min(max(took.Microseconds(), 1), latencyMax))
-	if code == diameter.Success {
-		c.success++
+	if code := a.outcome(); code != diameter.Success {
+		c.refuse(code, body)
 		return
 	}
-	if _, known := c.codes[code]; !known && len(c.codes) == codesMax {
-		code = 0
-	}
-	c.codes[code]++
+	c.success++
 }
 
 // codesMax bounds the different Result-Codes that are told apart.
@@ -45,8 +43,8 @@ const codesMax = 64
 func (c *conn) measure() {
 	w := &c.window
 	if w.state == warming && (c.now >= c.config.Warmup || !c.more()) {
-		w.state, w.from, w.before = measuring, c.now, c.answered
-		if w.before > 0 {
+		w.state, w.from, w.before = measuring, c.now, c.counts
+		if w.before.answered > 0 {
 			c.latency.Reset()
 		}
 	}
@@ -58,6 +56,7 @@ func (c *conn) measure() {
 func (c *conn) closeWindow() {
 	w := &c.window
 	if w.state == measuring {
-		w.state, w.until, w.answered = measured, c.now, c.answered-w.before
+		w.state, w.until = measured, c.now
+		w.answered, w.granted = c.answered-w.before.answered, c.success-w.before.success
 	}
 }

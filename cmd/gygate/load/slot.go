@@ -111,7 +111,7 @@ func (c *conn) settle(hop uint32, body []byte) {
 	s.waits &^= what
 	a := readAnswer(body, s.repeats)
 	if what == forAnswer {
-		c.record(c.now-s.due, a.code)
+		c.record(c.now-s.due, &a, body)
 	}
 	if s.repeats {
 		c.compare(s, &a)
@@ -158,12 +158,12 @@ func (c *conn) proceed(i uint32) {
 	s := &c.slots[i]
 	s.number++
 	switch {
-	case c.first != initial || c.config.Mode == Opening || s.phase == terminate:
-		c.finished++
-		c.free(i)
-		return
 	case s.phase == initial && !s.granted:
 		c.refused++
+		c.free(i)
+		return
+	case c.first != initial || c.config.Mode == Opening || s.phase == terminate:
+		c.finished++
 		c.free(i)
 		return
 	case s.granted && s.number <= uint32(c.config.Updates):
