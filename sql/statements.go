@@ -77,11 +77,14 @@ update account a set debt = v.debt
 from (select unnest($1::smallint[]) bucket, unnest($2::bigint[]) id, unnest($3::bigint[]) debt) v
 where a.bucket = v.bucket and a.id = v.id`
 
-	// UpdateBalances raises the version of each, when it is the one named.
+	// UpdateBalances raises the version of each, when it is the one named, and amount
+	// and frozen are what they were then: somebody may have changed them by hand.
 	UpdateBalances = `
-update balance b set amount = v.amount, frozen = v.frozen, version = case when b.version = v.version then v.version + 1 end
+update balance b set amount = v.amount, frozen = v.frozen,
+       version = case when b.version = v.version and b.amount = v.was_amount and b.frozen = v.was_frozen then v.version + 1 end
 from (select unnest($1::smallint[]) bucket, unnest($2::bigint[]) account, unnest($3::bigint[]) id,
-             unnest($4::bigint[]) amount, unnest($5::bigint[]) frozen, unnest($6::bigint[]) version) v
+             unnest($4::bigint[]) amount, unnest($5::bigint[]) frozen,
+             unnest($6::bigint[]) version, unnest($7::bigint[]) was_amount, unnest($8::bigint[]) was_frozen) v
 where b.bucket = v.bucket and b.account = v.account and b.id = v.id`
 
 	// RaiseVersions locks the balances of an account ($1 bucket, $2 id) for somebody

@@ -203,7 +203,7 @@ func (b *batch) keep() {
 		}
 		for i, balance := range a.balances {
 			if balance.Dirty || (i == 0 && a.written) {
-				a.versions[i]++
+				a.marks[i] = mark{a.marks[i].version + 1, balance.Amount, balance.Frozen}
 			}
 			balance.Dirty = false
 		}

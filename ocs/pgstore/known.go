@@ -19,9 +19,12 @@ type account struct {
 	*ocs.Account
 	epoch    uint64         // of the store's connections when it was loaded
 	balances []*ocs.Balance // by id: the first one is the guard
-	versions []int64        // of balances
+	marks    []mark         // of balances, as they are stored
 	written  bool           // something under the account is stored by the batch under way
 }
+
+// mark is by what a store proves that a balance is what it was known as.
+type mark struct{ version, amount, frozen int64 }
 
 func (a *account) key() ocs.AccountKey { return a.Account.Key }
 

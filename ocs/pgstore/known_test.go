@@ -38,7 +38,7 @@ func (l *ledger) checkKnown(t testing.TB) (accounts, sessions int) {
 		fresh := map[*account]bool{}
 		shard.accounts.Each(func(key ocs.AccountKey, a *account) {
 			is := stored.accounts[key]
-			if fresh[a] = slices.Equal(is.versions, a.versions); !fresh[a] {
+			if fresh[a] = slices.Equal(is.marks, a.marks); !fresh[a] {
 				return
 			}
 			accounts++

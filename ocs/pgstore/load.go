@@ -226,7 +226,7 @@ func (l *loader) scanBalances(rows pgx.Rows) error {
 		}
 		b.ValidFrom, b.ValidUntil = timeOf(from), timeOf(until)
 		a := l.account(key)
-		a.balances, a.versions = append(a.balances, &b), append(a.versions, version)
+		a.balances, a.marks = append(a.balances, &b), append(a.marks, mark{version, b.Amount, b.Frozen})
 	}
 	return rows.Err()
 }

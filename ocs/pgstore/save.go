@@ -92,11 +92,13 @@ func (o *outbox) addAccounts(b *batch, how guarding) {
 		}
 		for i, balance := range a.balances {
 			if balance.Dirty || (i == 0 && a.written) {
-				o.balances.add().int16(key.Bucket).int64(key.ID).int64(balance.ID).int64(balance.Amount).int64(balance.Frozen).int64(a.versions[i])
+				was := a.marks[i]
+				o.balances.add().int16(key.Bucket).int64(key.ID).int64(balance.ID).int64(balance.Amount).int64(balance.Frozen).
+					int64(was.version).int64(was.amount).int64(was.frozen)
 			}
 		}
 		if !a.written && how == onVersions {
-			o.versions.add().int16(key.Bucket).int64(key.ID).int64(a.balances[0].ID).int64(a.versions[0])
+			o.versions.add().int16(key.Bucket).int64(key.ID).int64(a.balances[0].ID).int64(a.marks[0].version)
 		}
 	}
 	clear(o.accountOrder)
