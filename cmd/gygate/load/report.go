@@ -147,12 +147,13 @@ func latencyOf(h *hdrhistogram.Histogram) Latency {
 
 // Write prints the report for a person.
 func (r *Report) Write(w io.Writer) error {
-	how := fmt.Sprintf("closed loop, %d %ss at a time", r.InFlight, r.Mode)
+	kind := map[Mode]string{Sessions: "sessions", Events: "events", Opening: "openings"}[r.Mode]
+	how := fmt.Sprintf("closed loop, %d %s at a time", r.InFlight, kind)
 	if r.Offered > 0 {
 		how = fmt.Sprintf("open loop, %g CCR/s offered", r.Offered)
 	}
 	fmt.Fprintf(w, "%s, %d connections, %d subscribers (%s)\n", how, r.Connections, r.Subscribers, r.Pick)
-	fmt.Fprintf(w, "%.0f CCR/s answered, %.0f granted, over %.1f s; latency p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f ms\n",
+	fmt.Fprintf(w, "%.0f CCR/s answered, %.0f granted, over %.3g s; latency p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f ms\n",
 		r.Rate, r.Granted, r.Seconds, r.Latency.P50, r.Latency.P90, r.Latency.P99, r.Latency.P999, r.Latency.Max)
 	fmt.Fprintf(w, "sent %d, answered %d, lost %d%s; generator %.2f us CPU/CCR\n", r.Sent, r.Answered, r.Lost, ifAny(", late or stray %d", r.Stray), r.CPU)
 	r.writeSessions(w)
