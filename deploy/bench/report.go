@@ -101,7 +101,7 @@ const legend = `in fl.     requests in flight at a time
 of limit   the rate as a share of the limit's
            limit is the store's statements alone, engine has the rules too, Diameter is all of it
 gw PG gen  microseconds of processor time for a CCR, of the gateway, PostgreSQL and the generator
-allocs     of the gateway's memory, for a CCR
+allocs     memory allocations of the gateway for a CCR
 WAL, rows  octets of write-ahead log and rows written for a CCR
 HOT        share of row updates that touched no index (heap-only tuples)
 fsync      how long one fsync of the write-ahead log takes
