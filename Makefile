@@ -41,6 +41,11 @@ bench: build ## all that is measured, in one table beside its limit; SHORT=1: fi
 	@deploy/ensure.sh postgres
 	@$(GO) run ./deploy/bench -bin $(BIN) $(if $(SHORT),-short) $(if $(LONG),-long 10m)
 
+.PHONY: calls
+calls: build ## hold 20,000 charged SIP calls at a time: what one costs, and whether the books match; about two minutes
+	@deploy/ensure.sh postgres
+	@$(GO) run ./deploy/bench/calls -bin $(BIN)
+
 .PHONY: bench-baseline
 bench-baseline: ## keep what the packages' benchmarks measure now as what `make bench` compares with
 	@$(GO) run ./deploy/bench -baseline

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"gygate/cmd/gygate/load"
 	"gygate/cmd/gygate/sample"
 	"gygate/diameter"
 	"gygate/diameter/gy"
@@ -35,7 +36,7 @@ func measureEngine(ctx context.Context, l *lab, flight, accounts int) (result, e
 	go func() { ended <- engine.Run(running) }()
 	defer func() { stop(); <-ended }()
 	e := &engineLoad{
-		engine: engine, ids: diameter.NewSessionIDs(clientHost, time.Now()), accounts: accounts, measurement: newMeasurement(),
+		engine: engine, ids: diameter.NewSessionIDs(clientHost, time.Now()), subscribers: l.config(), accounts: accounts, measurement: newMeasurement(),
 		warm: time.Now().Add(l.plan.warmup), until: time.Now().Add(l.plan.warmup + l.plan.window),
 	}
 	return l.inProcess(ctx, "engine", flight, accounts, func(ctx context.Context) (measurement, error) { return e.run(ctx, flight) })
@@ -46,6 +47,7 @@ func measureEngine(ctx context.Context, l *lab, flight, accounts int) (result, e
 type engineLoad struct {
 	engine      *ocs.Engine
 	ids         *diameter.SessionIDs
+	subscribers load.Config
 	accounts    int
 	warm, until time.Time
 	open        sync.WaitGroup
@@ -75,12 +77,9 @@ func (e *engineLoad) run(ctx context.Context, flight int) (measurement, error) {
 
 func (e *engineLoad) begin(s *engineSession) {
 	s.id, s.request = e.ids.Next(""), 0
-	s.number = e.number(mathrand.IntN(e.accounts))
+	s.number = e.subscribers.Number(mathrand.IntN(e.accounts))
 	e.submit(s)
 }
-
-// number is that of a subscriber.
-func (e *engineLoad) number(n int) string { return fmt.Sprintf("%s%08d", firstSmall[:4], n) }
 
 func (e *engineLoad) submit(s *engineSession) {
 	item := ocs.Item{Target: "100", RatingGroup: vpnlogic.RatingOnNet}

@@ -75,21 +75,15 @@ func (l *lab) runLimit(ctx context.Context, flight, lanes, accounts int) (result
 
 // accountKeys are the subscribers' accounts, by the lane that owns them.
 func (l *lab) accountKeys(ctx context.Context, lanes, accounts int) ([][]ocs.AccountKey, error) {
+	c := l.config()
+	c.Subscribers = accounts
+	keys, err := load.AccountKeys(ctx, l.pool, &c)
 	byLane := make([][]ocs.AccountKey, lanes)
-	query, err := l.pool.Query(ctx, "select bucket, account from identity where kind = 0 and value >= $1 and length(value) = length($1) order by value limit $2", firstSmall, accounts)
-	if err != nil {
-		return nil, err
-	}
-	defer query.Close()
-	for query.Next() {
-		var key ocs.AccountKey
-		if err := query.Scan(&key.Bucket, &key.ID); err != nil {
-			return nil, err
-		}
+	for _, key := range keys {
 		n := key.Owner(lanes)
 		byLane[n] = append(byLane[n], key)
 	}
-	return byLane, query.Err()
+	return byLane, err
 }
 
 // replay replays sessions on a store.
@@ -109,8 +103,7 @@ type measurement struct {
 }
 
 func newMeasurement() measurement {
-	const highest, digits = 120_000_000, 3
-	return measurement{latency: hdrhistogram.New(1, highest, digits)}
+	return measurement{latency: load.NewHistogram()}
 }
 
 func (m *measurement) add(other *measurement) {
@@ -352,13 +345,8 @@ func (l *lab) inProcess(ctx context.Context, name string, flight, accounts int, 
 	if err != nil {
 		return result{}, err
 	}
-	r := result{Name: name, InFlight: flight, Subscribers: accounts, consumption: before.until(after, m.all), Latency: latencyOf(m.latency)}
+	r := result{Name: name, InFlight: flight, Subscribers: accounts, consumption: before.until(after, m.all), Latency: load.LatencyOf(m.latency)}
 	r.Rate = float64(m.measured) / l.plan.window.Seconds()
 	r.Fault, err = b.check(ctx, m.cost)
 	return r, err
-}
-
-func latencyOf(h *hdrhistogram.Histogram) load.Latency {
-	at := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1e3 }
-	return load.Latency{P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(h.Max()) / 1e3, Mean: h.Mean() / 1e3}
 }

@@ -51,10 +51,15 @@ func main() {
 	reports := flag.String("reports", "deploy/reports", "folder of the reports")
 	short := flag.Bool("short", false, "end within five minutes")
 	long := flag.Duration("long", 0, "a long run, too, with checkpoints, autovacuum and 5 % repeats")
-	only := flag.String("only", "", "only these parts, with commas between, and no report: "+partNames())
+	only := flag.String("only", "", "only these parts, with commas between, and no report")
 	sessions := flag.String("sessions", "1,16,64,256,1024", "numbers of sessions at a time for the curve, with commas between")
 	baseline := flag.Bool("baseline", false, "only measure the packages and keep that as the baseline")
+	flag.Usage = usage
 	flag.Parse()
+	if err := checkArguments(flag.Args(), words(*only), *bin, *baseline); err != nil {
+		log.Printf("bench: %v", err)
+		os.Exit(exitUsage)
+	}
 	p := fullPlan
 	if *short {
 		p = shortPlan
@@ -63,7 +68,8 @@ func main() {
 	for _, word := range words(*sessions) {
 		n, err := strconv.Atoi(word)
 		if err != nil || n < 1 {
-			log.Fatalf("bench: -sessions: %q is no number of sessions", word)
+			log.Printf("bench: -sessions: %q is no number of sessions", word)
+			os.Exit(exitUsage)
 		}
 		p.flights = append(p.flights, n)
 	}
@@ -81,6 +87,47 @@ func main() {
 	}
 }
 
+// exitUsage is the exit code of a wrong command line, as the flag package has it.
+const exitUsage = 2
+
+// usage prints what this is for, how long it takes and what there is to choose.
+func usage() {
+	w := flag.CommandLine.Output()
+	fmt.Fprint(w, `Bench measures gygate with a PostgreSQL of its own and prints one table: the real binary under
+load beside the limit, which is what the same statements reach without Diameter and rules.
+With all parts it takes some ten minutes, with -short less than five; nothing else should run meanwhile.
+
+Flags:
+`)
+	flag.PrintDefaults()
+	fmt.Fprintln(w, "\nParts, in their order; the later ones need what the earlier ones leave in the database:")
+	for _, one := range parts {
+		fmt.Fprintf(w, "  %-9s %s\n", one.name, one.about)
+	}
+	fmt.Fprintf(w, "  %-9s %s\n", packagesPart, "the packages' own benchmarks beside their baseline; needs no database")
+	printLegend(w)
+}
+
+// checkArguments refuses what cannot be measured before anything is started.
+func checkArguments(rest, only []string, bin string, baseline bool) error {
+	if len(rest) > 0 {
+		return fmt.Errorf("%q: there are only flags, bench -help lists them", rest)
+	}
+	known := append(partList(), packagesPart)
+	for _, name := range only {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("-only: there is no part %q, only %s", name, strings.Join(known, ", "))
+		}
+	}
+	if baseline || len(only) == 1 && only[0] == packagesPart {
+		return nil // these do not run the binary
+	}
+	if _, err := os.Stat(bin); err != nil {
+		return fmt.Errorf("-bin: %w: run make build first", err)
+	}
+	return nil
+}
+
 // words are the parts of a list with commas between.
 func words(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
@@ -88,32 +135,34 @@ func words(list string) []string {
 
 // part is a piece of the run.
 type part struct {
-	name string
-	run  func(context.Context, *lab) error
+	name  string
+	run   func(context.Context, *lab) error
+	about string
 }
 
 // parts are in the order in which they can be measured: the later ones need what the
 // earlier ones leave in the database.
 var parts = []part{
-	{"curve", measureCurve},       // limit, engine and Diameter, at rising numbers of sessions
-	{"one", measureOneAccount},    // all on one account
-	{"two", measureTwoGateways},   // two gateways on one database
-	{"million", measureMillion},   // a million subscribers
-	{"open", measureOpenSessions}, // 100,000 open sessions beside the load
-	{"start", measureStart},       // until a gateway with all that serves
-	{"sip", measureCalls},         // SIP calls set up and charged
-	{"long", measureLong},         // minutes, with all that short ones escape
+	{"curve", measureCurve, "limit, engine and Diameter, at rising numbers of sessions"},
+	{"one", measureOneAccount, "all on one account"},
+	{"two", measureTwoGateways, "two gateways on one database"},
+	{"million", measureMillion, "a million subscribers"},
+	{"open", measureOpenSessions, "100,000 open sessions beside the load"},
+	{"start", measureStart, "until a gateway with all that serves"},
+	{"sip", measureCalls, "SIP calls set up and charged"},
+	{"long", measureLong, "minutes, with all that short ones escape; only with -long"},
 }
 
 // packagesPart is the one that needs no database.
 const packagesPart = "packages"
 
-func partNames() string {
+// partList are the names of the parts that are measured on a database.
+func partList() []string {
 	names := make([]string, 0, len(parts)+1)
 	for _, one := range parts {
 		names = append(names, one.name)
 	}
-	return strings.Join(append(names, packagesPart), ", ")
+	return names
 }
 
 func bench(ctx context.Context, p plan, bin, reports string, only []string) error {
@@ -157,6 +206,7 @@ func benchParts(ctx context.Context, p plan, bin string, r *report, only []strin
 			return ctx.Err()
 		}
 	}
+	printLegend(os.Stdout)
 	return nil
 }
 

@@ -96,6 +96,22 @@ func printHeader(w io.Writer) {
 	fmt.Fprintf(w, rowFormat, "", "fl.", "CCR/s", "limit", "ms", "ms", "ms", "us", "us", "us", "/CCR", "B/CCR", "/CCR", "%", "ms", "", "cores", "cores", "books")
 }
 
+// legend explains the columns of the table.
+const legend = `in fl.     requests in flight at a time
+of limit   the rate as a share of the limit's
+           limit is the store's statements alone, engine has the rules too, Diameter is all of it
+gw PG gen  microseconds of processor time for a CCR, of the gateway, PostgreSQL and the generator
+allocs     memory allocations of the gateway for a CCR
+WAL, rows  octets of write-ahead log and rows written for a CCR
+HOT        share of row updates that touched no index (heap-only tuples)
+fsync      how long one fsync of the write-ahead log takes
+MB         memory of the gateway
+busy       processors in use; other: those of them used by other programs, which spoil a result
+books      whether the accounts paid what the answers say, and all books add up
+`
+
+func printLegend(w io.Writer) { fmt.Fprint(w, "\n"+legend) }
+
 func (r *result) print(w io.Writer) {
 	number := func(format string, v float64) string {
 		if v == 0 {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,6 +31,26 @@ func TestReportIsWritten(t *testing.T) {
 	}
 	if picture, err := os.Stat(filepath.Join(folder, plotFile)); err != nil || picture.Size() == 0 {
 		t.Errorf("no picture: %v", err)
+	}
+}
+
+func TestTheCommandLineIsCheckedFirst(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "gygate")
+	for want, err := range map[string]error{
+		"only curve, one": checkArguments(nil, []string{"curves"}, os.Args[0], false),
+		"make build":      checkArguments(nil, []string{"curve"}, bin, false),
+		"only flags":      checkArguments([]string{"curve"}, nil, os.Args[0], false),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %s", err, want)
+		}
+	}
+	for _, err := range []error{
+		checkArguments(nil, []string{"curve", "packages"}, os.Args[0], false), checkArguments(nil, []string{"packages"}, bin, false), checkArguments(nil, nil, bin, true),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 

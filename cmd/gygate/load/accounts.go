@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gygate/ocs"
@@ -18,11 +19,28 @@ type Holdings struct {
 	Amount, Debt ocs.Money
 }
 
+// payersOf selects the keys of the accounts whose numbers lie between $1 and $2.
+const payersOf = "select bucket, account from identity where kind = 0 and value between $1 and $2 and length(value) = length($1)"
+
+// AccountKeys are the accounts of the load's subscribers, by their numbers.
+func AccountKeys(ctx context.Context, pool *pgxpool.Pool, c *Config) ([]ocs.AccountKey, error) {
+	rows, err := pool.Query(ctx, payersOf+" order by value", c.First, c.Number(c.Subscribers-1))
+	if err != nil {
+		return nil, fmt.Errorf("find the accounts: %w", err)
+	}
+	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (k ocs.AccountKey, err error) {
+		return k, row.Scan(&k.Bucket, &k.ID)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find the accounts: %w", err)
+	}
+	return keys, nil
+}
+
 // HoldingsOf adds the accounts of the load's subscribers up, in one snapshot.
 func HoldingsOf(ctx context.Context, pool *pgxpool.Pool, c *Config) (h Holdings, err error) {
 	err = pool.QueryRow(ctx, `
-		with payer as materialized (
-			select bucket, account from identity where kind = 0 and value between $1 and $2 and length(value) = length($1))
+		with payer as materialized (`+payersOf+`)
 		select (select count(*) from payer),
 		       (select coalesce(sum(b.amount), 0)::bigint from payer join balance b using (bucket, account) where b.unit = 4),
 		       (select coalesce(sum(a.debt), 0)::bigint from payer p join account a on a.bucket = p.bucket and a.id = p.account)`,

@@ -66,7 +66,7 @@ func newConn(cfg *Config, n int) (*conn, error) {
 		config: cfg, local: cfg.local(n), random: rand.New(rand.NewPCG(cfg.Seed, uint64(n))),
 		slots: make([]slot, share(cfg.InFlight, cfg.Connections, n)), lastSession: lowStart(began), budget: 1 << 62, wake: -1,
 		until: cfg.Duration, in: make([]byte, 0, bufferSize), out: make([]byte, 0, bufferSize),
-		latency: newHistogram(), codes: map[diameter.ResultCode]*refusalsOf{},
+		latency: NewHistogram(), codes: map[diameter.ResultCode]*refusalsOf{},
 	}
 	c.lastEnd = c.random.Uint32()
 	for i := range c.slots {

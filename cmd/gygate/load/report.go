@@ -103,12 +103,12 @@ func newReport(c *Config, conns []*conn, cpu time.Duration) *Report {
 		Mode: c.Mode, Connections: c.Connections, InFlight: c.InFlight, Offered: c.Rate, Subscribers: c.Subscribers, Pick: c.Pick,
 		Codes: map[string]int64{},
 	}
-	all := newHistogram()
+	all := NewHistogram()
 	for _, one := range conns {
 		r.add(one)
 		all.Merge(one.latency)
 	}
-	r.Latency, r.Refusal = latencyOf(all), commonest(conns)
+	r.Latency, r.Refusal = LatencyOf(all), commonest(conns)
 	r.CPU = float64(cpu.Nanoseconds()) / 1e3 / float64(max(r.Answered, 1))
 	return r
 }
@@ -138,21 +138,24 @@ func (r *Report) add(c *conn) {
 // successKey is DIAMETER_SUCCESS among Report.Codes.
 const successKey = "2001"
 
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, latencyMax, latencyDigits) }
+// NewHistogram is an empty one of latencies in microseconds.
+func NewHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, latencyMax, latencyDigits) }
 
-func latencyOf(h *hdrhistogram.Histogram) Latency {
+// LatencyOf sums a histogram of NewHistogram up.
+func LatencyOf(h *hdrhistogram.Histogram) Latency {
 	at := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1e3 }
 	return Latency{P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(h.Max()) / 1e3, Mean: h.Mean() / 1e3}
 }
 
 // Write prints the report for a person.
 func (r *Report) Write(w io.Writer) error {
-	how := fmt.Sprintf("closed loop, %d %ss at a time", r.InFlight, r.Mode)
+	kind := map[Mode]string{Sessions: "sessions", Events: "events", Opening: "openings"}[r.Mode]
+	how := fmt.Sprintf("closed loop, %d %s at a time", r.InFlight, kind)
 	if r.Offered > 0 {
 		how = fmt.Sprintf("open loop, %g CCR/s offered", r.Offered)
 	}
 	fmt.Fprintf(w, "%s, %d connections, %d subscribers (%s)\n", how, r.Connections, r.Subscribers, r.Pick)
-	fmt.Fprintf(w, "%.0f CCR/s answered, %.0f granted, over %.1f s; latency p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f ms\n",
+	fmt.Fprintf(w, "%.0f CCR/s answered, %.0f granted, over %.3g s; latency p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f ms\n",
 		r.Rate, r.Granted, r.Seconds, r.Latency.P50, r.Latency.P90, r.Latency.P99, r.Latency.P999, r.Latency.Max)
 	fmt.Fprintf(w, "sent %d, answered %d, lost %d%s; generator %.2f us CPU/CCR\n", r.Sent, r.Answered, r.Lost, ifAny(", late or stray %d", r.Stray), r.CPU)
 	r.writeSessions(w)

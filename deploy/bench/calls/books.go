@@ -43,8 +43,9 @@ func (b *books) compare(ctx context.Context, report sipload.Report) error {
 	calls := int64(report.Answered)
 	debited := ocs.Money(calls*int64(opening) - balance)
 	expected := ocs.Money(seconds * int64(harness.PerSecond))
-	fmt.Printf("%d call records, %d s charged of %.0f s talked, expected %s, debited %s, still frozen %s, %d sessions open, %d reports kept\n",
-		records, seconds, report.Talked.Seconds(), expected, debited, ocs.Money(frozen), left, kept)
+	fmt.Printf("%.0f s talked, debited %s, expected %s, still frozen %s, %d sessions open, %d reports kept\n",
+		report.Talked.Seconds(), debited, expected, ocs.Money(frozen), left, kept)
+	fmt.Printf("charged %d s (started seconds of %d calls)\n", seconds, records)
 	talked := int64(report.Talked / time.Second)
 	switch {
 	case records != calls, sessions != calls, odd != 0:
