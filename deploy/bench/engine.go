@@ -36,7 +36,7 @@ func measureEngine(ctx context.Context, l *lab, flight, accounts int) (result, e
 	go func() { ended <- engine.Run(running) }()
 	defer func() { stop(); <-ended }()
 	e := &engineLoad{
-		engine: engine, ids: diameter.NewSessionIDs(clientHost, time.Now()), subscribers: l.config(), accounts: accounts, measurement: newMeasurement(),
+		engine: engine, ids: diameter.NewSessionIDs(clientHost, time.Now()), subscribers: l.inside(), accounts: accounts, measurement: newMeasurement(),
 		warm: time.Now().Add(l.plan.warmup), until: time.Now().Add(l.plan.warmup + l.plan.window),
 	}
 	return l.inProcess(ctx, "engine", flight, accounts, func(ctx context.Context) (measurement, error) { return e.run(ctx, flight) })

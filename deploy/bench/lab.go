@@ -31,6 +31,7 @@ const (
 	subscribers = 10_000
 	firstSmall  = "493000000000"
 	firstBig    = "494000000000"
+	firstInside = "495000000000"
 )
 
 // lab is the database, the gateway beside it, and what is measured of them.
@@ -65,9 +66,10 @@ func newLab(ctx context.Context, p plan, bin string, r *report) (l *lab, err err
 		return l, err
 	}
 	l.admin = pgstore.NewAdmin(l.pool)
-	small := l.config()
-	if _, err = load.MakeAccounts(ctx, l.pool, &small, balance, sample.EUR); err != nil {
-		return l, err
+	for _, c := range []load.Config{l.config(), l.inside()} {
+		if _, err = load.MakeAccounts(ctx, l.pool, &c, balance, sample.EUR); err != nil {
+			return l, err
+		}
 	}
 	if err = l.admin.PutTariff(ctx, sample.Tariff()); err != nil {
 		return l, err
@@ -82,6 +84,14 @@ func newLab(ctx context.Context, p plan, bin string, r *report) (l *lab, err err
 		return l, err
 	}
 	return l, l.gate.Start(ctx)
+}
+
+// inside is the load of limit and engine, which run in this program: on accounts of
+// their own, or the gateway would find each time that all it knows is stale.
+func (l *lab) inside() load.Config {
+	c := l.config()
+	c.First = firstInside
+	return c
 }
 
 // settle sets the database up for short measurements. Autovacuum would fall into some of

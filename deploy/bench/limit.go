@@ -75,7 +75,7 @@ func (l *lab) runLimit(ctx context.Context, flight, lanes, accounts int) (result
 
 // accountKeys are the subscribers' accounts, by the lane that owns them.
 func (l *lab) accountKeys(ctx context.Context, lanes, accounts int) ([][]ocs.AccountKey, error) {
-	c := l.config()
+	c := l.inside()
 	c.Subscribers = accounts
 	keys, err := load.AccountKeys(ctx, l.pool, &c)
 	byLane := make([][]ocs.AccountKey, lanes)
@@ -327,7 +327,7 @@ func (s *replaySession) remember(n *ocs.Session, a *ocs.Account, pot *ocs.Balanc
 
 // inProcess measures a load that runs in this program.
 func (l *lab) inProcess(ctx context.Context, name string, flight, accounts int, run func(context.Context) (measurement, error)) (result, error) {
-	c := l.config()
+	c := l.inside()
 	c.Subscribers = max(accounts, 1)
 	b, err := l.open(ctx, c)
 	if err != nil {
