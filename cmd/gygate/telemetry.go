@@ -94,7 +94,9 @@ func (t *Telemetry) startTraces(ctx context.Context, about *resource.Resource, e
 		options = append(options, sdktrace.WithBatcher(exporter))
 	}
 	if len(options) == 1 {
-		otel.SetTracerProvider(noop.NewTracerProvider())
+		if _, taken := otel.GetTracerProvider().(*sdktrace.TracerProvider); !taken { // by another gygate in this process
+			otel.SetTracerProvider(noop.NewTracerProvider())
+		}
 		return nil
 	}
 	provider := sdktrace.NewTracerProvider(options...)
