@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// clockAge is how long a reading of the database's clock serves before a store
-	// takes another along.
+	// clockAge is how long a reading of the database's clock serves before a
+	// batch loads another.
 	clockAge = time.Second
 	// clockPrecise is the longest round trip whose middle is when it was read.
 	clockPrecise = 5 * time.Millisecond
