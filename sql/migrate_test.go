@@ -52,23 +52,29 @@ func TestMigrateFromEmptyAndAgain(t *testing.T) {
 func TestMigrateFromAnEarlierVersion(t *testing.T) {
 	dsn := emptyDatabase(t)
 	conn := connect(t, dsn)
+	migrateTo(t, conn, 2)
+	exec(t, conn, "insert into orphan_usage values (gen_random_uuid(), 0, 3, 1, 's', '[]', now())")
+	if from, _, err := sql.Migrate(t.Context(), dsn); err != nil || from != 2 {
+		t.Fatalf("from %d: %v", from, err)
+	}
+	var kept int
+	err := conn.QueryRow(t.Context(), "select count(*) from orphan_usage, service_context where not mismatch and options = '{}' and name like '32%'").Scan(&kept)
+	if err != nil || kept != 4 {
+		t.Errorf("%d rows (%v), want the one report with each of the four services", kept, err)
+	}
+}
+
+// migrateTo brings an empty database to an earlier version.
+func migrateTo(t *testing.T, conn *pgx.Conn, version int64) {
+	t.Helper()
 	db := stdlib.OpenDB(*conn.Config())
 	defer db.Close()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, sql.Migrations(), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := provider.UpTo(t.Context(), 2); err != nil {
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
 		t.Fatal(err)
-	}
-	exec(t, conn, "insert into orphan_usage values (gen_random_uuid(), 0, 3, 1, 's', '[]', now())")
-	if from, _, err := sql.Migrate(t.Context(), dsn); err != nil || from != 2 {
-		t.Fatalf("from %d: %v", from, err)
-	}
-	var kept int
-	err = conn.QueryRow(t.Context(), "select count(*) from orphan_usage, service_context where not mismatch and options = '{}' and name like '32%'").Scan(&kept)
-	if err != nil || kept != 4 {
-		t.Errorf("%d rows (%v), want the one report with each of the four services", kept, err)
 	}
 }
 
@@ -76,15 +82,7 @@ func TestMigrateFromAnEarlierVersion(t *testing.T) {
 func TestMigrateMovesFreezes(t *testing.T) {
 	dsn := emptyDatabase(t)
 	conn := connect(t, dsn)
-	db := stdlib.OpenDB(*conn.Config())
-	defer db.Close()
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, sql.Migrations(), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := provider.UpTo(t.Context(), 5); err != nil {
-		t.Fatal(err)
-	}
+	migrateTo(t, conn, 5)
 	exec(t, conn, "insert into account (bucket, id, currency) values (7, 1, 978)")
 	exec(t, conn, "insert into balance (bucket, account, id, unit, amount, frozen) values (7, 1, 258, 4, 100, 47)")
 	for _, id := range []string{"two", "none"} {
@@ -98,7 +96,7 @@ func TestMigrateMovesFreezes(t *testing.T) {
 	}
 	// ocs/pgstore's codec reads these octets (TestCodecReadsMigratedFreezes).
 	var targets, other []byte
-	err = conn.QueryRow(t.Context(), "select a.targets, b.targets from session a, session b where a.session_id = 'two' and b.session_id = 'none'").Scan(&targets, &other)
+	err := conn.QueryRow(t.Context(), "select a.targets, b.targets from session a, session b where a.session_id = 'two' and b.session_id = 'none'").Scan(&targets, &other)
 	const want = "03" + "0002" + "0000" + "0000000000000102" + "0000000000000007" + "0003" + "313030" + "0000000000000102" + "0000000000000028" + "0200"
 	if got := fmt.Sprintf("%x", targets); err != nil || got != want || fmt.Sprintf("%x", other) != "0200" {
 		t.Errorf("targets %s and %x, want %s and 0200 (%v)", got, other, want, err)
