@@ -155,7 +155,8 @@ func (r *resolver) lookUp(ctx context.Context, batch []*job) ([]Resolved, error)
 	lookups := make([]Lookup, len(batch))
 	for i, j := range batch {
 		lookups[i].Identities = j.step.Payer
-		if !j.step.sessionless() {
+		// Whether a first request's session is there already, the lane finds out.
+		if !j.step.sessionless() && j.step.Type != Initial {
 			lookups[i].Session = j.key.Session
 		}
 	}

@@ -5,8 +5,8 @@ package sql
 
 // Loads. Under the accounts' locks each is a statement of its own: under READ
 // COMMITTED it then sees what was committed before it began, so what another
-// transaction committed while the lock was awaited. Without locks the versions are
-// read first, by the balances: what is read after them can only be newer, which a
+// transaction committed while the lock was awaited. Without locks the accounts and
+// their versions are read first: what is read after them can only be newer, which a
 // store that names the versions finds out.
 const (
 	// LockAccounts locks accounts ($1 buckets, $2 ids) in key order and reads
@@ -16,10 +16,7 @@ for no key update of a`
 
 	// ReadAccounts reads the same without the lock.
 	ReadAccounts = `
-select a.bucket, a.id, a.currency, a.class, a.closed_at is not null,
-       a.lost_since, coalesce(a.lost_by, ''), coalesce(a.lost_reason, ''),
-       a.blocked_since, coalesce(a.blocked_by, ''), coalesce(a.blocked_reason, ''),
-       a.valid_from, a.valid_until, a.threshold, a.zone, a.debt
+select ` + accountColumns + `
 from generate_subscripts($1::smallint[], 1) n
 join account a on a.bucket = ($1::smallint[])[n] and a.id = ($2::bigint[])[n]
 order by a.bucket, a.id`
@@ -35,10 +32,25 @@ for no key update of b`
 
 	// ReadBalances reads the same without the lock.
 	ReadBalances = `
-select b.bucket, b.account, b.id, b.unit, b.amount, b.frozen, b.services, b.targets, b.priority, b.valid_from, b.valid_until, b.version
+select ` + balanceColumns + `
 from generate_subscripts($1::smallint[], 1) n
 join balance b on b.bucket = ($1::smallint[])[n] and b.account = ($2::bigint[])[n]
 order by b.bucket, b.account, b.id`
+
+	// ReadGuarded reads accounts ($1 buckets, $2 ids) with each of their balances, as
+	// they are at one moment; those without a balance are left out.
+	ReadGuarded = `
+select ` + accountColumns + `, ` + balanceColumns + `
+from (select unnest($1::smallint[]) bucket, unnest($2::bigint[]) id) v
+join account a on a.bucket = v.bucket and a.id = v.id
+join balance b on b.bucket = v.bucket and b.account = v.id`
+
+	accountColumns = `a.bucket, a.id, a.currency, a.class, a.closed_at is not null,
+       a.lost_since, coalesce(a.lost_by, ''), coalesce(a.lost_reason, ''),
+       a.blocked_since, coalesce(a.blocked_by, ''), coalesce(a.blocked_reason, ''),
+       a.valid_from, a.valid_until, a.threshold, a.zone, a.debt`
+
+	balanceColumns = `b.bucket, b.account, b.id, b.unit, b.amount, b.frozen, b.services, b.targets, b.priority, b.valid_from, b.valid_until, b.version`
 
 	// LoadSessions reads sessions ($1 keys, $2 sub-sessions), whosever they are.
 	LoadSessions = `
@@ -209,11 +221,13 @@ from generate_subscripts($1::uuid[], 1) n
 cross join lateral (select bucket, account from session where key = ($1::uuid[])[n]
                     order by closed_at is not null, opened_at desc limit 1) s`
 
-	// ResolveIdentities finds the accounts of identities ($1 kinds, $2 values).
+	// ResolveIdentities finds the accounts of identities ($1 kinds, $2 values), and
+	// reads those that have a balance with each of their balances.
 	ResolveIdentities = `
-select n, i.bucket, i.account
-from generate_subscripts($1::smallint[], 1) n
-join identity i on i.kind = ($1::smallint[])[n] and i.value = ($2::text[])[n]`
+select v.n, i.bucket, i.account, ` + accountColumns + `, ` + balanceColumns + `
+from (select generate_subscripts($1::smallint[], 1) n, unnest($1::smallint[]) kind, unnest($2::text[]) value) v
+join identity i on i.kind = v.kind and i.value = v.value
+left join (account a join balance b on b.bucket = a.bucket and b.account = a.id) on a.bucket = i.bucket and a.id = i.account`
 
 	// Expired lists up to $1 open sessions past their deadline, oldest first,
 	// without some ($2 keys, $3 sub-sessions).

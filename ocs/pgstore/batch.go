@@ -61,13 +61,11 @@ func (b *batch) gather(now time.Time) *loader {
 		if w.Account == (ocs.AccountKey{}) {
 			continue
 		}
-		if a := b.knownAccount(w.Account); a != nil {
-			b.gatherSession(rest, a, w, i, now)
-			continue
+		a := b.knownAccount(w.Account)
+		if a == nil {
+			rest.accountKeys = append(rest.accountKeys, w.Account)
 		}
-		rest.accountKeys = append(rest.accountKeys, w.Account)
-		rest.sessionKeys = append(rest.sessionKeys, refOf(w.Step))
-		rest.alone(w)
+		b.gatherSession(rest, a, w, i, now)
 	}
 	return rest
 }
@@ -89,10 +87,10 @@ func (b *batch) addAccount(key ocs.AccountKey, a *account) {
 	b.accounts[key], b.Accounts[key] = a, a.Account
 }
 
-// gatherSession takes the known session of a known account. A first request whose
-// session is not known is taken to begin it: most do, and the store finds out when
-// one does not. One that is to be ended for its silence is loaded always: what the
-// sweeper found is in the database.
+// gatherSession takes the known session of an account, nil when the account is not
+// known. A first request whose session is not known is taken to begin it: most do,
+// and the store finds out when one does not. One that is to be ended for its silence
+// is loaded always: what the sweeper found is in the database.
 func (b *batch) gatherSession(rest *loader, a *account, w *ocs.Want, place int, now time.Time) {
 	ref := refOf(w.Step)
 	n := b.shard(w.Account).session(ref, a)

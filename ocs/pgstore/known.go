@@ -54,6 +54,9 @@ type shard struct {
 	// Sessions that are over wait for repeats only, and not long: they must not push
 	// out those that go on.
 	closed recent.Map[ocs.SessionRef, *session]
+
+	arrived  arrivals
+	welcomed []*account // a buffer of welcome
 }
 
 // closedShare is the part of the known sessions that may be over.

@@ -52,7 +52,7 @@ const idleStatus = 'I'
 // planned once, and a batch is one round trip.
 var loadStatements = []string{
 	beginTransaction, commitTransaction,
-	sql.LockAccounts, sql.ReadAccounts, sql.Clock, sql.LockBalances, sql.ReadBalances, sql.LoadSessions, sql.LoadOutcomes, sql.LoadDebits,
+	sql.LockAccounts, sql.LockBalances, sql.ReadGuarded, sql.Clock, sql.LoadSessions, sql.LoadOutcomes, sql.LoadDebits,
 }
 
 // lane is one connection on which one transaction at a time runs.

@@ -67,17 +67,13 @@ func (l *loader) alone(w *ocs.Want) {
 	}
 }
 
-// read loads without locks. The versions come first: see sql.ReadBalances.
+// read loads without locks, the accounts first: see sql.ReadGuarded.
 func (l *loader) read(ctx context.Context, conn *pgx.Conn) error {
 	batch := &pgx.Batch{}
-	buckets, ids := l.accountColumns()
-	if len(ids) > 0 {
-		batch.Queue(sql.ReadBalances, buckets, ids).Query(l.scanBalances)
+	if buckets, ids := l.accountColumns(); len(ids) > 0 {
+		batch.Queue(sql.ReadGuarded, buckets, ids).Query(l.scanGuarded)
 	}
 	l.queueClock(batch)
-	if len(ids) > 0 {
-		batch.Queue(sql.ReadAccounts, buckets, ids).Query(l.scanAccounts)
-	}
 	l.queueRest(batch)
 	return l.send(ctx, conn, batch)
 }
@@ -117,6 +113,11 @@ func (l *loader) complete() {
 			n.under = l.accounts[n.Account]
 		}
 	}
+}
+
+// unguarded reports whether an account that was asked for was not found with a balance.
+func (l *loader) unguarded() bool {
+	return slices.ContainsFunc(l.accountKeys, func(key ocs.AccountKey) bool { return l.accounts[key] == nil })
 }
 
 // empty reports whether nothing is asked for.
@@ -167,22 +168,100 @@ func (l *loader) account(key ocs.AccountKey) *account {
 	return a
 }
 
+// accountRow is a row of an account as it is scanned.
+type accountRow struct {
+	ocs.Account
+	lost, blocked nullableFlag
+	from, until   *time.Time
+}
+
+// fields are where sql's account columns go.
+func (r *accountRow) fields() []any {
+	return []any{
+		&r.Key.Bucket, &r.Key.ID, &r.Currency, &r.Class, &r.Closed, &r.lost.since, &r.lost.by, &r.lost.reason,
+		&r.blocked.since, &r.blocked.by, &r.blocked.reason, &r.from, &r.until, &r.Threshold, &r.Zone, &r.Debt,
+	}
+}
+
+// account is what was scanned.
+func (r *accountRow) account() *ocs.Account {
+	a := r.Account
+	a.Lost, a.Blocked = r.lost.flag(), r.blocked.flag()
+	a.ValidFrom, a.ValidUntil = timeOf(r.from), timeOf(r.until)
+	return &a
+}
+
+// balanceRow is a row of a balance as it is scanned.
+type balanceRow struct {
+	ocs.Balance
+	key         ocs.AccountKey
+	version     int64
+	from, until *time.Time
+}
+
+// fields are where sql's balance columns go.
+func (r *balanceRow) fields() []any {
+	return []any{
+		&r.key.Bucket, &r.key.ID, &r.ID, &r.Unit, &r.Amount, &r.Frozen, &r.Services, &r.Targets, &r.Priority, &r.from, &r.until, &r.version,
+	}
+}
+
+// addTo adds what was scanned to its account, in the order of the ids, once.
+func (r *balanceRow) addTo(a *account) {
+	b := r.Balance
+	b.ValidFrom, b.ValidUntil = timeOf(r.from), timeOf(r.until)
+	at, there := slices.BinarySearchFunc(a.balances, b.ID, func(o *ocs.Balance, id int64) int { return cmp.Compare(o.ID, id) })
+	if there {
+		return
+	}
+	a.balances = slices.Insert(a.balances, at, &b)
+	a.marks = slices.Insert(a.marks, at, mark{r.version, b.Amount, b.Frozen})
+}
+
 func (l *loader) scanAccounts(rows pgx.Rows) error {
+	var row accountRow
+	fields := row.fields()
 	for rows.Next() {
-		var a ocs.Account
-		var lost, blocked nullableFlag
-		var from, until *time.Time
-		err := rows.Scan(&a.Key.Bucket, &a.Key.ID, &a.Currency, &a.Class, &a.Closed,
-			&lost.since, &lost.by, &lost.reason, &blocked.since, &blocked.by, &blocked.reason,
-			&from, &until, &a.Threshold, &a.Zone, &a.Debt)
-		if err != nil {
+		if err := rows.Scan(fields...); err != nil {
 			return err
 		}
-		a.Lost, a.Blocked = lost.flag(), blocked.flag()
-		a.ValidFrom, a.ValidUntil = timeOf(from), timeOf(until)
-		l.account(a.Key).Account = &a
+		l.account(row.Key).Account = row.account()
 	}
 	return rows.Err()
+}
+
+func (l *loader) scanBalances(rows pgx.Rows) error {
+	var row balanceRow
+	fields := row.fields()
+	for rows.Next() {
+		if err := rows.Scan(fields...); err != nil {
+			return err
+		}
+		row.addTo(l.account(row.key))
+	}
+	return rows.Err()
+}
+
+// scanGuarded scans accounts with their balances, in no order.
+func (l *loader) scanGuarded(rows pgx.Rows) error {
+	var owner accountRow
+	var row balanceRow
+	fields := append(owner.fields(), row.fields()...)
+	for rows.Next() {
+		if err := rows.Scan(fields...); err != nil {
+			return err
+		}
+		l.addGuarded(&owner, &row)
+	}
+	return rows.Err()
+}
+
+func (l *loader) addGuarded(owner *accountRow, row *balanceRow) {
+	a := l.account(owner.Key)
+	if a.Account == nil {
+		a.Account = owner.account()
+	}
+	row.addTo(a)
 }
 
 // nullableFlag scans a mark on an account; it is set when it has a time.
@@ -212,23 +291,6 @@ func nullable(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-func (l *loader) scanBalances(rows pgx.Rows) error {
-	for rows.Next() {
-		var key ocs.AccountKey
-		var b ocs.Balance
-		var version int64
-		var from, until *time.Time
-		err := rows.Scan(&key.Bucket, &key.ID, &b.ID, &b.Unit, &b.Amount, &b.Frozen, &b.Services, &b.Targets, &b.Priority, &from, &until, &version)
-		if err != nil {
-			return err
-		}
-		b.ValidFrom, b.ValidUntil = timeOf(from), timeOf(until)
-		a := l.account(key)
-		a.balances, a.marks = append(a.balances, &b), append(a.marks, mark{version, b.Amount, b.Frozen})
-	}
-	return rows.Err()
 }
 
 func refOf(step ocs.StepKey) ocs.SessionRef {

@@ -167,6 +167,7 @@ func (s *Store) hold(want []ocs.Want) (release func()) {
 	for i, shard := range s.shards {
 		if held[i] {
 			shard.mu.Lock()
+			shard.welcome(s.epoch.Load())
 		}
 	}
 	return func() {
@@ -175,55 +176,6 @@ func (s *Store) hold(want []ocs.Want) (release func()) {
 				shard.mu.Unlock()
 			}
 		}
-	}
-}
-
-// Resolve implements ocs.Store.
-func (s *Store) Resolve(ctx context.Context, lookups []ocs.Lookup) ([]ocs.Resolved, error) {
-	resolved := make([]ocs.Resolved, len(lookups))
-	var sessions, identities []*ocs.AccountKey // where each answer goes
-	var keys [][16]byte
-	var kinds []int16
-	var values []string
-	for i, l := range lookups {
-		if l.Session != (ocs.SessionKey{}) {
-			keys = append(keys, l.Session)
-			sessions = append(sessions, &resolved[i].BySession)
-		}
-		resolved[i].ByIdentities = make([]ocs.AccountKey, len(l.Identities))
-		for j, id := range l.Identities {
-			kinds, values = append(kinds, int16(id.Kind)), append(values, id.Value)
-			identities = append(identities, &resolved[i].ByIdentities[j])
-		}
-	}
-	batch := &pgx.Batch{}
-	if len(keys) > 0 {
-		batch.Queue(sql.ResolveSessions, keys).Query(accountsInto(sessions))
-	}
-	if len(kinds) > 0 {
-		batch.Queue(sql.ResolveIdentities, kinds, values).Query(accountsInto(identities))
-	}
-	if batch.Len() == 0 {
-		return resolved, nil
-	}
-	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, fmt.Errorf("ledger: resolve: %w", err)
-	}
-	return resolved, nil
-}
-
-// accountsInto scans rows of (1-based index, bucket, account).
-func accountsInto(targets []*ocs.AccountKey) func(pgx.Rows) error {
-	return func(rows pgx.Rows) error {
-		for rows.Next() {
-			var n int
-			var key ocs.AccountKey
-			if err := rows.Scan(&n, &key.Bucket, &key.ID); err != nil {
-				return err
-			}
-			*targets[n-1] = key
-		}
-		return rows.Err()
 	}
 }
 

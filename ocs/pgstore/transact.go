@@ -48,6 +48,9 @@ func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.Wo
 		if err := l.load(ctx, rest, rest.read); err != nil {
 			return err
 		}
+		if rest.unguarded() {
+			return errUnguarded
+		}
 		now = l.clock.exact(rest.clock)
 		if err := b.take(rest); err != nil {
 			return err

@@ -1,0 +1,73 @@
+package pgstore
+
+import (
+	"slices"
+	"testing"
+
+	"gygate/ocs"
+	"gygate/ocs/ocstest"
+)
+
+// A look-up reads the account that it finds, with its balances in the order of their
+// ids, once, by however many identities it was found.
+func TestResolveMakesAccountsKnown(t *testing.T) {
+	l := newLedger(t)
+	number, name := ocstest.NewPayer(), ocs.Identity{Kind: ocs.Private, Value: ocstest.NewSession()}
+	a := l.AddAccount(t, ocs.Account{Currency: 978, Balances: []*ocs.Balance{
+		{Unit: ocs.Amount, Amount: 100, Priority: 2}, {Unit: ocs.Seconds, Amount: 30, Priority: 1},
+	}}, number, name)
+	bare := ocstest.NewPayer()
+	penniless := l.AddAccount(t, ocs.Account{Currency: 978}, bare).Key
+	found, err := l.Resolve(t.Context(), []ocs.Lookup{{Identities: []ocs.Identity{number, name, ocstest.NewPayer()}}, {Identities: []ocs.Identity{bare}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := found[0].ByIdentities; !slices.Equal(got, []ocs.AccountKey{a.Key, a.Key, {}}) || found[1].ByIdentities[0] != penniless {
+		t.Errorf("found %+v, want %v twice and %v", found, a.Key, penniless)
+	}
+	w := want(a, "s", ocs.Initial, 0)
+	defer l.hold([]ocs.Want{w})()
+	known, _ := l.shards[a.Key.Owner(len(l.shards))].accounts.Get(a.Key)
+	if known == nil || known.epoch != l.epoch.Load() {
+		t.Fatalf("known %+v", known)
+	}
+	if b := known.balances; len(b) != 2 || b[0].ID > b[1].ID || len(known.marks) != 2 || known.marks[1].amount != 30 || known.Balances[0].Unit != ocs.Seconds {
+		t.Errorf("balances %+v, marks %+v, by priority %+v", known.balances, known.marks, known.Balances)
+	}
+}
+
+// What has changed between the look-up and the step is noticed, and what a shard has
+// stored itself is not pushed out by what was read before.
+func TestResolveIsAHint(t *testing.T) {
+	l := newLedger(t)
+	payer := ocstest.NewPayer()
+	a := l.AddAccount(t, ocs.Account{Currency: 978, Balances: []*ocs.Balance{{Unit: ocs.Amount, Amount: 100}}}, payer)
+	look := func() {
+		t.Helper()
+		if _, err := l.Resolve(t.Context(), []ocs.Lookup{{Identities: []ocs.Identity{payer}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	l.exec(t, "update balance set amount = 70, version = version + 1")
+	w := want(a, "s", ocs.Initial, 0)
+	var seen []int64
+	see := func(set *ocs.WorkingSet) {
+		seen = append(seen, set.Accounts[a.Key].Balances[0].Amount)
+		if set.Sessions[refOf(w.Step)] == nil {
+			openSession(set, w, "s", 40)
+		}
+	}
+	transact(t, l.Store, w, see)
+	if !slices.Equal(seen, []int64{100, 70}) {
+		t.Errorf("decided on %v, want what was read and then what is there", seen)
+	}
+	look()
+	transact(t, l.Store, later(w), func(set *ocs.WorkingSet) {
+		if s := set.Sessions[refOf(w.Step)]; s == nil || set.Accounts[a.Key].Balances[0].Frozen != 40 {
+			t.Error("the session is gone with the account it was known under")
+		}
+	})
+	l.exec(t, "update balance set amount = 100 where amount = 70") // what the account was opened with
+	l.audit(t)
+}
