@@ -40,7 +40,7 @@ var (
 	}
 	// shortPlan ends within five minutes.
 	shortPlan = plan{
-		window: 1500 * time.Millisecond, warmup: 500 * time.Millisecond, rounds: 2,
+		window: 1500 * time.Millisecond, warmup: 500 * time.Millisecond, rounds: 3,
 		million: 1_000_000, open: 100_000, calls: 5_000,
 	}
 )
@@ -56,7 +56,7 @@ func main() {
 	baseline := flag.Bool("baseline", false, "only measure the packages and keep that as the baseline")
 	flag.Usage = usage
 	flag.Parse()
-	if err := checkArguments(flag.Args(), words(*only), *bin, *baseline); err != nil {
+	if err := checkArguments(flag.Args(), words(*only), *bin, *long, *baseline); err != nil {
 		log.Printf("bench: %v", err)
 		os.Exit(exitUsage)
 	}
@@ -109,9 +109,12 @@ Flags:
 }
 
 // checkArguments refuses what cannot be measured before anything is started.
-func checkArguments(rest, only []string, bin string, baseline bool) error {
+func checkArguments(rest, only []string, bin string, long time.Duration, baseline bool) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("%q: there are only flags, bench -help lists them", rest)
+	}
+	if slices.Contains(only, "long") && long == 0 {
+		return errors.New("-only long: say how long by -long, 10m for example")
 	}
 	known := append(partList(), packagesPart)
 	for _, name := range only {
@@ -207,7 +210,7 @@ func benchParts(ctx context.Context, p plan, bin string, r *report, only []strin
 		}
 	}
 	printLegend(os.Stdout)
-	return nil
+	return l.verify(ctx)
 }
 
 func selected(name string, only []string) bool {

@@ -107,7 +107,7 @@ HOT        share of row updates that touched no index (heap-only tuples)
 fsync      how long one fsync of the write-ahead log takes
 MB         memory of the gateway
 busy       processors in use; other: those of them used by other programs, which spoil a result
-books      whether the accounts paid what the answers say, and all books add up
+books      whether the accounts paid what the answers say; all books are verified at the end
 `
 
 func printLegend(w io.Writer) { fmt.Fprint(w, "\n"+legend) }

@@ -37,16 +37,17 @@ func TestReportIsWritten(t *testing.T) {
 func TestTheCommandLineIsCheckedFirst(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "gygate")
 	for want, err := range map[string]error{
-		"only curve, one": checkArguments(nil, []string{"curves"}, os.Args[0], false),
-		"make build":      checkArguments(nil, []string{"curve"}, bin, false),
-		"only flags":      checkArguments([]string{"curve"}, nil, os.Args[0], false),
+		"only curve, one": checkArguments(nil, []string{"curves"}, os.Args[0], 0, false),
+		"make build":      checkArguments(nil, []string{"curve"}, bin, 0, false),
+		"by -long":        checkArguments(nil, []string{"long"}, os.Args[0], 0, false),
+		"only flags":      checkArguments([]string{"curve"}, nil, os.Args[0], 0, false),
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v lacks %s", err, want)
 		}
 	}
 	for _, err := range []error{
-		checkArguments(nil, []string{"curve", "packages"}, os.Args[0], false), checkArguments(nil, []string{"packages"}, bin, false), checkArguments(nil, nil, bin, true),
+		checkArguments(nil, []string{"curve", "packages"}, os.Args[0], 0, false), checkArguments(nil, []string{"packages"}, bin, 0, false), checkArguments(nil, nil, bin, 0, true),
 	} {
 		if err != nil {
 			t.Error(err)

@@ -14,35 +14,43 @@ import (
 )
 
 // measureCurve relates Diameter to the engine and both to the limit, at each number of
-// sessions. The three are measured in turns, and each one's best turn counts: whatever
-// else the machine does can only slow them down.
+// sessions.
 func measureCurve(ctx context.Context, l *lab) error {
 	for _, flight := range l.plan.flights {
 		c := l.config()
 		c.InFlight = flight
-		var limit, engine, wire result
-		for range l.plan.rounds {
-			for _, one := range []struct {
-				best    *result
-				measure func() (result, error)
-			}{
-				{&limit, func() (result, error) { return measureLimit(ctx, l, flight, subscribers) }},
-				{&engine, func() (result, error) { return measureEngine(ctx, l, flight, subscribers) }},
-				{&wire, func() (result, error) { return l.measureLoad(ctx, "Diameter", c) }},
-			} {
-				r, err := one.measure()
-				if err != nil {
-					return err
-				}
-				one.best.improve(r)
-			}
+		turns, err := l.inTurns(
+			func() (result, error) { return measureLimit(ctx, l, flight, subscribers) },
+			func() (result, error) { return measureEngine(ctx, l, flight, subscribers) },
+			func() (result, error) { return l.measureLoad(ctx, "Diameter", c) },
+		)
+		if err != nil {
+			return err
 		}
+		limit, engine, wire := turns[0], turns[1], turns[2]
 		engine.OfLimit, wire.OfLimit = engine.Rate/limit.Rate, wire.Rate/limit.Rate
 		l.report.add("limit", limit)
 		l.report.add("engine", engine)
 		l.report.add("diameter", wire)
 	}
 	return nil
+}
+
+// inTurns measures several things in turns and returns the best turn of each: whatever
+// else the machine does, or those it shares its processors with, can only slow a turn
+// down.
+func (l *lab) inTurns(measures ...func() (result, error)) ([]result, error) {
+	best := make([]result, len(measures))
+	for range l.plan.rounds {
+		for i, measure := range measures {
+			r, err := measure()
+			if err != nil {
+				return nil, err
+			}
+			best[i].improve(r)
+		}
+	}
+	return best, nil
 }
 
 // improve keeps the faster of two turns, but a fault of either.
@@ -57,20 +65,20 @@ func (r *result) improve(next result) {
 // measureOneAccount has everybody call on one account, as a company's phones do.
 func measureOneAccount(ctx context.Context, l *lab) error {
 	const flight = 64
-	limit, err := l.runLimit(ctx, flight, 1, 1)
-	if err != nil {
-		return err
-	}
-	limit.Name = "limit, one account"
-	l.report.add("one_limit", limit)
 	c := l.config()
 	c.InFlight, c.Pick = flight, load.One
-	r, err := l.measureLoad(ctx, "one account", c)
+	turns, err := l.inTurns(
+		func() (result, error) { return l.runLimit(ctx, flight, 1, 1) },
+		func() (result, error) { return l.measureLoad(ctx, "one account", c) },
+	)
 	if err != nil {
 		return err
 	}
-	r.Subscribers, r.OfLimit = 1, r.Rate/limit.Rate
-	l.report.add("one", r)
+	limit, wire := turns[0], turns[1]
+	limit.Name = "limit, one account"
+	wire.Subscribers, wire.OfLimit = 1, wire.Rate/limit.Rate
+	l.report.add("one_limit", limit)
+	l.report.add("one", wire)
 	return nil
 }
 
@@ -105,12 +113,30 @@ func measureMillion(ctx context.Context, l *lab) error {
 	}
 	l.report.fact("import", "%d accounts imported and analysed in %.1f s", made, time.Since(began).Seconds())
 	l.lately = true
-	r, err := l.measureLoad(ctx, "a million subscribers", c)
+	turns, err := l.inTurns(
+		func() (result, error) { return l.measureLoad(ctx, usual, l.config()) },
+		func() (result, error) { return l.measureLoad(ctx, "a million subscribers", c) },
+	)
 	if err != nil {
 		return err
 	}
-	l.report.add("million", r)
+	small, million := turns[0], turns[1]
+	l.report.add("million_usual", small)
+	l.report.add("million", million)
+	l.report.fact("million", "a million subscribers: %.0f %% of what %d have, in turns", 100*million.Rate/small.Rate, subscribers)
 	return nil
+}
+
+// usual is the name of the load that others are compared with.
+const usual = "10,000, for comparison"
+
+// best is the best turn of a load.
+func (l *lab) best(ctx context.Context, name string, c load.Config) (result, error) {
+	turns, err := l.inTurns(func() (result, error) { return l.measureLoad(ctx, name, c) })
+	if err != nil {
+		return result{}, err
+	}
+	return turns[0], nil
 }
 
 // big is the load of the million.
@@ -125,6 +151,11 @@ const openingMax = 20 * time.Second
 
 // measureOpenSessions opens many sessions and loads beside them.
 func measureOpenSessions(ctx context.Context, l *lab) error {
+	alone, err := l.best(ctx, usual, l.config())
+	if err != nil {
+		return err
+	}
+	l.report.add("open_usual", alone)
 	c := l.config()
 	c.Mode, c.Duration, c.Warmup, c.Requests = load.Opening, openingMax, 0, int64(l.plan.open)
 	r, err := l.measureLoad(ctx, "opening sessions", c)
@@ -135,46 +166,74 @@ func measureOpenSessions(ctx context.Context, l *lab) error {
 	if r.Loads[0].Finished < int64(l.plan.open) {
 		l.report.fact("opening", "only %d of %d sessions were opened within %s", r.Loads[0].Finished, l.plan.open, openingMax)
 	}
-	r, err = l.measureLoad(ctx, fmt.Sprintf("beside %d open", r.Loads[0].Finished), l.config())
+	r, err = l.best(ctx, fmt.Sprintf("beside %d open", r.Loads[0].Finished), l.config())
 	if err != nil {
 		return err
 	}
 	l.report.add("open", r)
+	l.report.fact("open", "beside open sessions: %.0f %% of what was before", 100*r.Rate/alone.Rate)
 	return nil
 }
 
+// longRepeats is the share of the requests of the long run that come twice.
+const longRepeats = 0.05
+
 // measureLong is the run with all that a short one escapes: checkpoints, autovacuum,
-// and clients that repeat.
+// and clients that repeat. It is compared with short runs before and after it, by their
+// mean: what else the machine does changes within minutes, and the long run has the
+// mean of that, too.
 func measureLong(ctx context.Context, l *lab) error {
 	if l.plan.long == 0 {
 		return nil
 	}
-	short, err := l.measureLoad(ctx, "short, for comparison", l.config())
+	c := l.config()
+	c.Repeats = longRepeats
+	before, err := l.shorts(ctx, "short, before", c)
 	if err != nil {
 		return err
 	}
-	l.report.add("long_short", short)
 	if err := l.execute(ctx, "alter system reset autovacuum", "select pg_reload_conf()"); err != nil {
 		return err
 	}
-	before, err := readUpkeep(ctx, l.pool)
+	began, err := readUpkeep(ctx, l.pool)
 	if err != nil {
 		return err
 	}
-	c := l.config()
-	c.Duration, c.Repeats = l.plan.long, 0.05
-	r, err := l.measureLoad(ctx, fmt.Sprintf("%s, 5 %% repeats", l.plan.long), c)
+	long := c
+	long.Duration = l.plan.long
+	r, err := l.measureLoad(ctx, fmt.Sprintf("%s, %.0f %% repeats", l.plan.long, 100*longRepeats), long)
 	if err != nil {
 		return err
 	}
 	l.report.add("long", r)
-	after, err := readUpkeep(ctx, l.pool)
+	ended, err := readUpkeep(ctx, l.pool)
 	if err != nil {
 		return err
 	}
-	l.report.fact("long", "p99.9 %.1f ms, %.0f %% of the short run, %d checkpoints, %d tables vacuumed", r.Latency.P999, 100*r.Rate/short.Rate,
-		after.checkpoints-before.checkpoints, after.vacuums-before.vacuums)
+	if err := l.settle(ctx); err != nil {
+		return err
+	}
+	after, err := l.shorts(ctx, "short, after", c)
+	if err != nil {
+		return err
+	}
+	l.report.fact("long", "p99.9 %.1f ms, %.0f %% of the short runs before (%.0f) and after (%.0f), %d repeats, %d answered otherwise, %d checkpoints, %d tables vacuumed",
+		r.Latency.P999, 100*r.Rate/((before+after)/2), before, after, r.Loads[0].Repeats, r.Loads[0].Differing,
+		ended.checkpoints-began.checkpoints, ended.vacuums-began.vacuums)
 	return nil
+}
+
+// shorts is the mean rate of some short runs.
+func (l *lab) shorts(ctx context.Context, name string, c load.Config) (mean float64, err error) {
+	for range l.plan.rounds {
+		r, err := l.measureLoad(ctx, name, c)
+		if err != nil {
+			return mean, err
+		}
+		l.report.add("long_short", r)
+		mean += r.Rate / float64(l.plan.rounds)
+	}
+	return mean, nil
 }
 
 // measureLoad runs a generator against each gateway (none named: the lab's) and reads
