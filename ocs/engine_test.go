@@ -3,6 +3,7 @@ package ocs_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -94,11 +95,47 @@ func TestResolveFails(t *testing.T) {
 	}
 }
 
+// An account that cannot be read takes nobody else's look-up with it.
+func TestOneLookUpFails(t *testing.T) {
+	f := newFleet(t, 5)
+	store := &brokenResolve{Store: f, gate: newGate(), unreadable: f.payers[2]}
+	d := ocstest.Start(t, store, oneLane)
+	outcomes := submitHeld(t, d, store.gate, f.initial(0), f.initials()[1:])
+	for n, o := range outcomes {
+		want := ocs.Refusal("")
+		if f.payers[n+1] == store.unreadable {
+			want = ocs.Unavailable
+		}
+		if o.Refusal != want {
+			t.Errorf("payer %d: refused %q, want %q", n+1, o.Refusal, want)
+		}
+	}
+}
+
+// A first request with the Session-Id of another payer is refused, and the requests of
+// the one whose session it is are served afterwards, although the engine, started anew,
+// has heard of the session by that request.
+func TestSomebodyElsesSessionID(t *testing.T) {
+	f := newFleet(t, 2)
+	first := f.initial(0)
+	ocstest.Start(t, f, oneLane).Do(*first)
+	d := ocstest.Start(t, f, oneLane)
+	foreign := f.initial(1)
+	foreign.SessionID = first.SessionID
+	if o := d.Do(*foreign); o.Refusal != ocs.SessionExists {
+		t.Errorf("%+v", o)
+	}
+	if o := d.Do(ocs.Step{SessionID: first.SessionID, Type: ocs.Terminate, Number: 1, Items: []ocs.Item{seconds(rgOnNet, 10)}}); o.Refusal != "" || o.Cost != 100_000 {
+		t.Errorf("%+v", o)
+	}
+}
+
 type brokenResolve struct {
 	ocs.Store
-	gate    *gate // when set, holds every look-up
-	away    atomic.Bool
-	lookups atomic.Int32
+	unreadable ocs.Identity // fails the look-ups that it is among
+	gate       *gate        // when set, holds every look-up
+	away       atomic.Bool
+	lookups    atomic.Int32
 }
 
 func (b *brokenResolve) Resolve(ctx context.Context, l []ocs.Lookup) ([]ocs.Resolved, error) {
@@ -107,6 +144,11 @@ func (b *brokenResolve) Resolve(ctx context.Context, l []ocs.Lookup) ([]ocs.Reso
 	}
 	if b.away.Load() {
 		return nil, errors.New("connection refused")
+	}
+	for _, one := range l {
+		if b.unreadable != (ocs.Identity{}) && slices.Contains(one.Identities, b.unreadable) {
+			return nil, errors.New("cannot scan")
+		}
 	}
 	b.lookups.Add(int32(len(l)))
 	return b.Store.Resolve(ctx, l)

@@ -231,6 +231,7 @@ func (l *lane) decideAll(ws *WorkingSet, jobs []*job) (outcomes []Outcome, err e
 func (l *lane) answer(jobs []*job, outcomes []Outcome) {
 	l.engine.telemetry.count(jobs, outcomes)
 	for i, j := range jobs {
+		l.engine.resolver.mistaken(j, outcomes[i].Refusal)
 		j.done(outcomes[i])
 	}
 }

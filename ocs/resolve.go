@@ -18,9 +18,10 @@ const ResolveMax = 256
 // Steps of one session keep their order: while one of them is in the queue, the
 // later ones queue behind it.
 type resolver struct {
-	engine *Engine
-	queue  chan *job
-	seed   maphash.Seed
+	engine   *Engine
+	queue    chan *job
+	seed     maphash.Seed
+	failures int // failed look-ups since the last good one
 
 	mu       sync.Mutex
 	closed   bool
@@ -136,18 +137,30 @@ func (r *resolver) refuseQueued() {
 // run looks up what is queued, batch by batch, until the intake is closed.
 func (r *resolver) run(ctx context.Context) {
 	for first := range r.queue {
-		batch := drain(r.queue, []*job{first}, ResolveMax)
-		found, err := r.lookUp(ctx, batch)
-		if err != nil {
-			r.engine.log.Error("accounts cannot be looked up; the requests are answered as unavailable", "steps", len(batch), "err", err)
-		}
+		r.failures = 0
+		r.serve(ctx, drain(r.queue, []*job{first}, ResolveMax))
+	}
+}
+
+// serve looks up a batch; in halves when that fails, so that an account that cannot be
+// read does not take the others with it.
+func (r *resolver) serve(ctx context.Context, batch []*job) {
+	found, err := r.lookUp(ctx, batch)
+	if err == nil {
+		r.failures = 0
 		for i, j := range batch {
-			refusal := Unavailable
-			if err == nil {
-				refusal = r.assign(j, found[i])
-			}
-			r.leave(j, refusal)
+			r.leave(j, r.assign(j, found[i]))
 		}
+		return
+	}
+	if r.failures++; len(batch) > 1 && r.failures < failuresMax {
+		r.serve(ctx, batch[:len(batch)/2])
+		r.serve(ctx, batch[len(batch)/2:])
+		return
+	}
+	r.engine.log.Error("accounts cannot be looked up; the requests are answered as unavailable", "steps", len(batch), "err", err)
+	for _, j := range batch {
+		r.leave(j, Unavailable)
 	}
 }
 
@@ -196,10 +209,23 @@ func (r *resolver) remember(j *job) {
 	r.sessions.Put(j.key.Session, sessionEntry{account: j.payer, payers: r.hash(j.step.Payer)})
 }
 
+// mistaken forgets the account of a session when the lane has found it to be another
+// one's.
+func (r *resolver) mistaken(j *job, refusal Refusal) {
+	if refusal != SessionExists && refusal != PayerChanged {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if entry, _ := r.sessions.Get(j.key.Session); entry.account == j.payer {
+		r.sessions.Drop(j.key.Session)
+	}
+}
+
 // assign fills in the payer a look-up has found, or refuses.
 func (r *resolver) assign(j *job, found Resolved) Refusal {
 	session := found.BySession
-	if account := r.remembered(j, found.ByIdentities); account != (AccountKey{}) {
+	if account := r.remembered(j, found.ByIdentities); session == (AccountKey{}) {
 		session = account // its CCR-I may be on the way, unknown to the store
 	}
 	payer, agree := onePayer(found.ByIdentities)

@@ -108,6 +108,45 @@ func TestMigrateMovesFreezes(t *testing.T) {
 	}
 }
 
+// Of sessions of one name under several accounts one stays: the open one. Two open
+// ones hold money, which no migration decides about.
+func TestSessionsOfOneNameMigrate(t *testing.T) {
+	dsn := emptyDatabase(t)
+	conn := connect(t, dsn)
+	migrateTo(t, conn, 6)
+	begin := func(bucket int, name, closed string) {
+		t.Helper()
+		exec(t, conn, `insert into session (bucket, key, sub, account, session_id, service, client_host, client_realm, client_relay, client_state,
+			opened_at, deadline, due, closed_at, targets, outcomes, served_top, served_bits)
+			values ($1::integer, md5($2::text)::uuid, 0, 1, $2::text, 'x', 'h', 'r', '', 0, now() - make_interval(mins => $1::integer), now(), now(), $3::timestamptz, '\x030000', '\x0200', 0, 0)`,
+			bucket, name, sqlNull(closed))
+	}
+	begin(1, "one is open", "now")
+	begin(2, "one is open", "")
+	begin(3, "none is open", "now")
+	begin(4, "none is open", "now")
+	begin(5, "two are open", "")
+	begin(6, "two are open", "")
+	if _, _, err := sql.Migrate(t.Context(), dsn); err == nil || !strings.Contains(err.Error(), "two are open") {
+		t.Fatalf("got %v, want that the name is told", err)
+	}
+	exec(t, conn, "update session set closed_at = now() where bucket = 6")
+	if _, _, err := sql.Migrate(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	var left string
+	if err := conn.QueryRow(t.Context(), "select string_agg(bucket::text, ' ' order by bucket) from session").Scan(&left); err != nil || left != "2 3 5" {
+		t.Errorf("the sessions of the buckets %s are left (%v), want 2 (open), 3 (the later one) and 5 (open)", left, err)
+	}
+}
+
+func sqlNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
 func TestMigrateConcurrently(t *testing.T) {
 	dsn := emptyDatabase(t)
 	var starts sync.WaitGroup

@@ -81,7 +81,7 @@ join event_debit d on d.bucket = ($1::smallint[])[n] and d.token = ($2::bytea[])
 //
 // What a store was decided on is named by versions, and a difference fails the
 // whole transaction by an error that nothing else raises: a null where none may be,
-// a duplicate key, a division by zero.
+// a duplicate key, a division by zero, the root of a negative number.
 const (
 	// UpdateAccounts: the debt is all that a step changes of the account row.
 	UpdateAccounts = `
@@ -111,20 +111,20 @@ from (select unnest($1::smallint[]) bucket, unnest($2::bigint[]) account, unnest
 left join balance b on b.bucket = v.bucket and b.account = v.account and b.id = v.id`
 
 	// CheckAbsent fails when one of these sessions, or the outcome of the request
-	// that would have begun it, is there.
+	// that would have begun it, is there: by a root of a negative number.
 	CheckAbsent = `
-select 1 / case when ` + sessionThere + ` then 0 else 1 end
+select sqrt(case when ` + sessionThere + ` or ` + refusedBefore + ` then -1 else 0 end)
 from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::bigint[]) sub, unnest($4::smallint[]) type, unnest($5::bigint[]) number) v`
 
 	// InsertSessions: a new session is due at the minute of its deadline. $19 and
 	// $20 are type and number of the request that began it. When the session is
-	// there already, under whatever account, or the request was refused before, the
-	// account is null, which fails.
+	// there already, under whatever account, its key is a duplicate; when the request
+	// was refused before, the account is null. Both fail.
 	InsertSessions = `
 insert into session (bucket, key, sub, account, session_id, service,
        client_host, client_realm, client_relay, client_state, opened_at, deadline, due,
        closed_at, late_until, targets, outcomes, served_top, served_bits)
-select v.bucket, v.key, v.sub, case when not (` + sessionThere + `) then v.account end, v.session_id, v.service,
+select v.bucket, v.key, v.sub, case when not ` + refusedBefore + ` then v.account end, v.session_id, v.service,
        v.client_host, v.client_realm, v.client_relay, v.client_state, v.opened_at, v.deadline, date_trunc('minute', v.deadline),
        v.closed_at, v.late_until, v.targets, v.outcomes, v.served_top, v.served_bits
 from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::bigint[]) sub, unnest($4::bigint[]) account,
@@ -136,31 +136,31 @@ from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::b
 
 	// The limits keep the planner from hashing the whole of both tables, which is
 	// what it makes of an exists.
-	sessionThere = `coalesce(
-       (select true from session s where s.key = v.key and s.sub = v.sub limit 1),
-       (select true from outcome o where o.bucket = v.bucket and o.session = v.key and o.sub = v.sub and o.type = v.type and o.number = v.number limit 1),
-       false)`
+	sessionThere = `coalesce((select true from session s where s.key = v.key and s.sub = v.sub limit 1), false)`
+
+	refusedBefore = `coalesce((select true from outcome o
+       where o.bucket = v.bucket and o.session = v.key and o.sub = v.sub and o.type = v.type and o.number = v.number limit 1), false)`
 
 	// UpdateSessions moves due, which is indexed, only when less than half of the
 	// supervision time is left before it, or when it would be after the deadline
-	// ($11 is the transaction's clock): most updates then stay in their page.
+	// ($10 is the transaction's clock): most updates then stay in their page.
 	UpdateSessions = `
 update session s set deadline = v.deadline,
-       due = case when s.due <= v.deadline and s.due > $11::timestamptz + (v.deadline - $11::timestamptz) / 2
+       due = case when s.due <= v.deadline and s.due > $10::timestamptz + (v.deadline - $10::timestamptz) / 2
              then s.due else date_trunc('minute', v.deadline) end,
        closed_at = v.closed_at, late_until = v.late_until, targets = v.targets, outcomes = v.outcomes,
        served_top = v.served_top, served_bits = v.served_bits
-from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::bigint[]) sub, unnest($4::timestamptz[]) deadline,
-             unnest($5::timestamptz[]) closed_at, unnest($6::timestamptz[]) late_until, unnest($7::bytea[]) targets, unnest($8::bytea[]) outcomes,
-             unnest($9::bigint[]) served_top, unnest($10::bigint[]) served_bits) v
-where s.key = v.key and s.sub = v.sub and s.bucket = v.bucket`
+from (select unnest($1::uuid[]) key, unnest($2::bigint[]) sub, unnest($3::timestamptz[]) deadline,
+             unnest($4::timestamptz[]) closed_at, unnest($5::timestamptz[]) late_until, unnest($6::bytea[]) targets, unnest($7::bytea[]) outcomes,
+             unnest($8::bigint[]) served_top, unnest($9::bigint[]) served_bits) v
+where s.key = v.key and s.sub = v.sub`
 
 	// UpdateClients stores where sessions' clients are now, when that has changed.
 	UpdateClients = `
 update session s set client_host = v.host, client_realm = v.realm, client_relay = v.relay, client_state = v.state
-from (select unnest($1::smallint[]) bucket, unnest($2::uuid[]) key, unnest($3::bigint[]) sub,
-             unnest($4::text[]) host, unnest($5::text[]) realm, unnest($6::text[]) relay, unnest($7::bigint[]) state) v
-where s.key = v.key and s.sub = v.sub and s.bucket = v.bucket`
+from (select unnest($1::uuid[]) key, unnest($2::bigint[]) sub,
+             unnest($3::text[]) host, unnest($4::text[]) realm, unnest($5::text[]) relay, unnest($6::bigint[]) state) v
+where s.key = v.key and s.sub = v.sub`
 
 	// InsertOutcomes: $8 is the transaction's clock.
 	InsertOutcomes = `

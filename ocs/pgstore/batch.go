@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -125,27 +124,13 @@ func (n *session) begunBy(step ocs.StepKey) bool {
 	return false
 }
 
-// errNamesakes: a batch has two accounts' sessions of one name; its halves will not.
-var errNamesakes = errors.New("sessions of two accounts with one Session-Id")
-
 // take adds what was loaded.
-func (b *batch) take(l *loader) error {
+func (b *batch) take(l *loader) {
 	for key, a := range l.accounts {
 		b.addAccount(key, a)
 	}
-	for ref, namesakes := range l.sessions {
-		n, err := b.wanted(ref, namesakes)
-		if err != nil {
-			return err
-		}
-		if n == nil {
-			continue
-		}
-		if known := b.Sessions[ref]; known != nil { // another step wanted it, too
-			b.known = slices.DeleteFunc(b.known, func(o *session) bool { return o.Session == known })
-		}
-		b.Sessions[ref] = n.Session
-		b.known = append(b.known, n)
+	for i := range b.want {
+		b.takeSession(l, &b.want[i])
 	}
 	for key, o := range l.outcomes {
 		b.Outcomes[key] = o
@@ -155,32 +140,22 @@ func (b *batch) take(l *loader) error {
 			b.Debits[token] = d
 		}
 	}
-	return nil
 }
 
-// wanted is the one among sessions of one name that a step of its own account names;
-// else another account's, which the rules see and refuse; nil when only steps of
-// accounts that are not there name it.
-func (b *batch) wanted(ref ocs.SessionRef, namesakes []*session) (n *session, err error) {
-	own := false
-	for i := range b.want {
-		w := &b.want[i]
-		if refOf(w.Step) != ref || b.accounts[w.Account] == nil {
-			continue
-		}
-		for _, candidate := range namesakes {
-			candidate.under = b.accounts[candidate.Account]
-			switch mine := candidate.Account == w.Account; {
-			case mine && own && n != candidate:
-				return nil, errNamesakes
-			case mine:
-				n, own = candidate, true
-			case n == nil:
-				n = candidate
-			}
-		}
+// takeSession takes the loaded session that a step names, when the step's account is
+// there. It may be another account's: the rules see that and refuse.
+func (b *batch) takeSession(l *loader, w *ocs.Want) {
+	ref := refOf(w.Step)
+	n := l.sessions[ref]
+	if n == nil || b.accounts[w.Account] == nil || b.Sessions[ref] == n.Session {
+		return
 	}
-	return n, nil
+	if known := b.Sessions[ref]; known != nil { // another step wanted it, too
+		b.known = slices.DeleteFunc(b.known, func(o *session) bool { return o.Session == known })
+	}
+	n.under = b.accounts[n.Account]
+	b.Sessions[ref] = n.Session
+	b.known = append(b.known, n)
 }
 
 // unguarded reports whether an account has no guard.
@@ -206,7 +181,10 @@ func (b *batch) keep() {
 			balance.Dirty = false
 		}
 		a.Dirty = false
-		b.shard(key).accounts.Put(key, a)
+		if !a.kept { // else asking for it has counted as a use
+			a.kept = true
+			b.shard(key).accounts.Put(key, a)
+		}
 	}
 	for _, n := range b.known {
 		if n.under != nil {

@@ -159,10 +159,8 @@ func (l *ledger) Books(t testing.TB) (b ocstest.Books) {
 		for _, a := range l.accounts {
 			b.Accounts = append(b.Accounts, *a.Account)
 		}
-		for _, namesakes := range l.sessions {
-			for _, s := range namesakes {
-				b.Sessions = append(b.Sessions, *s.Session)
-			}
+		for _, s := range l.sessions {
+			b.Sessions = append(b.Sessions, *s.Session)
 		}
 		return nil
 	})

@@ -21,6 +21,7 @@ type account struct {
 	balances []*ocs.Balance // by id: the first one is the guard
 	marks    []mark         // of balances, as they are stored
 	written  bool           // something under the account is stored by the batch under way
+	kept     bool           // in its shard, unless that has forgotten it since
 }
 
 // mark is by what a store proves that a balance is what it was known as.
@@ -43,6 +44,7 @@ type session struct {
 	*ocs.Session
 	under  *account
 	client ocs.Client // as stored
+	kept   bool       // among the open ones of its shard, unless that has forgotten it since
 }
 
 // shard is what is known of the buckets of one lane. One transaction at a time
@@ -85,10 +87,12 @@ func (s *shard) session(ref ocs.SessionRef, a *account) *session {
 // keep makes a session known, as it is now.
 func (s *shard) keep(n *session) {
 	ref := ocs.SessionRef{Key: n.Key, Sub: n.SubID}
-	if n.Open() {
+	switch {
+	case !n.Open():
+		s.open.Drop(ref)
+		s.closed.Put(ref, n)
+	case !n.kept: // else asking for it has counted as a use
+		n.kept = true
 		s.open.Put(ref, n)
-		return
 	}
-	s.open.Drop(ref)
-	s.closed.Put(ref, n)
 }

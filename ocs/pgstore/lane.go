@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gygate/ocs"
 	"gygate/sql"
@@ -34,9 +35,10 @@ const (
 	stateAdminShutdown     = "57P01" // likewise, when the server is told to stop
 	stateSerialization     = "40001" // undone because of a concurrent transaction
 	stateDeadlock          = "40P01" // undone to end a circle of waits
-	stateNotNull           = "23502" // a version, or the account of a session that is there
+	stateNotNull           = "23502" // a version, or the account of a session whose request was refused before
 	stateUnique            = "23505" // an outcome or a session that is there
-	stateDivision          = "22012" // a check
+	stateDivision          = "22012" // a version that was checked
+	stateRoot              = "2201F" // a session or an outcome that was to be absent
 )
 
 // A transaction under locks spans two round trips, and so is explicit.
@@ -69,13 +71,14 @@ type lane struct {
 	planned  time.Time                               // when the plans were last thrown away
 	clock    *clock                                  // of all lanes
 	epoch    *atomic.Uint64                          // likewise
+	lookups  *pgxpool.Pool                           // that Resolve reads accounts by
 	batch    *batch                                  // under way, or the last one
 	out      *outbox                                 // what it stores
 	trust    trust
 }
 
 func newLane(number int, cfg *pgx.ConnConfig, s *Store, logger *slog.Logger) *lane {
-	l := &lane{number: number, cfg: cfg, logger: logger, hook: s.hook, clock: &s.clock, epoch: &s.epoch, batch: newBatch(s.shards), out: newOutbox()}
+	l := &lane{number: number, cfg: cfg, logger: logger, hook: s.hook, clock: &s.clock, epoch: &s.epoch, lookups: s.pool, batch: newBatch(s.shards), out: newOutbox()}
 	pinPlans(cfg)
 	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
 	cfg.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
@@ -130,6 +133,7 @@ func (l *lane) connect(ctx context.Context) error {
 		}
 	}
 	l.conn, l.planned = conn, time.Now()
+	l.lookups.Reset() // they, too, may read from another server
 	l.epoch.Add(1)
 	return nil
 }
@@ -211,11 +215,18 @@ var errRolledBack = errors.New("the transaction was rolled back")
 
 // undone reports whether nothing of a transaction has happened for a reason that the
 // next try will probably not meet: the database has undone it because of others, or
-// the connection was dead before.
+// the connection was dead before. Others may also have begun the same session or
+// refused the same request, under another account, after the locks were taken.
 func undone(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.Is(err, errNotSent) ||
-		errors.As(err, &pgErr) && (pgErr.Code == stateSerialization || pgErr.Code == stateDeadlock) && !errors.Is(err, ocs.ErrOutcomeUnknown)
+	if errors.Is(err, errNotSent) || errors.Is(err, ocs.ErrOutcomeUnknown) || !errors.As(err, &pgErr) {
+		return errors.Is(err, errNotSent)
+	}
+	switch pgErr.Code {
+	case stateSerialization, stateDeadlock, stateUnique:
+		return true
+	}
+	return false
 }
 
 // stale reports whether a store failed because what it was decided on is not so any
@@ -226,10 +237,18 @@ func stale(err error) bool {
 		return false
 	}
 	switch pgErr.Code {
-	case stateNotNull, stateUnique, stateDivision:
+	case stateNotNull, stateUnique, stateDivision, stateRoot:
 		return true
 	}
 	return false
+}
+
+// changed reports whether a store failed because somebody else has changed an account.
+// A first request that was there already, as after an outage many are, says nothing
+// about the accounts.
+func changed(err error) bool {
+	var pgErr *pgconn.PgError
+	return stale(err) && errors.As(err, &pgErr) && (pgErr.Code == stateDivision || pgErr.Code == stateNotNull && pgErr.TableName == "balance")
 }
 
 // surelyNotCommitted reports whether a store that failed left nothing behind: nothing

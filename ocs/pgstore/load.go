@@ -17,7 +17,7 @@ import (
 // keys, the outcomes and debits beside them.
 type loader struct {
 	accounts map[ocs.AccountKey]*account
-	sessions map[ocs.SessionRef][]*session // of one name there may be one under each of several accounts
+	sessions map[ocs.SessionRef]*session
 	outcomes map[ocs.StepKey]*ocs.StoredOutcome
 	debits   map[string]*ocs.EventDebit
 	clock    time.Time // the database's, after the accounts were read or locked
@@ -30,7 +30,7 @@ type loader struct {
 
 func newLoader() *loader {
 	return &loader{
-		accounts: make(map[ocs.AccountKey]*account), sessions: make(map[ocs.SessionRef][]*session),
+		accounts: make(map[ocs.AccountKey]*account), sessions: make(map[ocs.SessionRef]*session),
 		outcomes: make(map[ocs.StepKey]*ocs.StoredOutcome), debits: make(map[string]*ocs.EventDebit),
 	}
 }
@@ -107,11 +107,6 @@ func (l *loader) complete() {
 			continue
 		}
 		a.settle()
-	}
-	for _, namesakes := range l.sessions {
-		for _, n := range namesakes {
-			n.under = l.accounts[n.Account]
-		}
 	}
 }
 
@@ -320,8 +315,7 @@ func (l *loader) scanSessions(rows pgx.Rows) error {
 		if n.Outcomes, err = decodeOutcomes(outcomes); err != nil {
 			return fmt.Errorf("session %s: %w", n.ID, err)
 		}
-		ref := ocs.SessionRef{Key: n.Key, Sub: n.SubID}
-		l.sessions[ref] = append(l.sessions[ref], &session{Session: &n, client: n.Client})
+		l.sessions[ocs.SessionRef{Key: n.Key, Sub: n.SubID}] = &session{Session: &n, client: n.Client}
 	}
 	return rows.Err()
 }

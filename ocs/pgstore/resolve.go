@@ -141,12 +141,13 @@ func (r *arrivals) take(into []*account) []*account {
 	return into
 }
 
-// welcome makes what has arrived known, unless something newer is: what the shard
-// itself has stored. Whoever calls it holds the shard.
+// welcome makes what has arrived known, unless the shard knows it as new or newer: what
+// it has stored itself. Whoever calls it holds the shard.
 func (s *shard) welcome(epoch uint64) {
 	s.welcomed = s.arrived.take(s.welcomed)
 	for _, a := range s.welcomed {
-		if known, ok := s.accounts.Get(a.key()); !ok || known.epoch != epoch {
+		if known, ok := s.accounts.Get(a.key()); !ok || known.epoch != epoch || known.marks[0].version < a.marks[0].version {
+			a.kept = true
 			s.accounts.Put(a.key(), a)
 		}
 	}

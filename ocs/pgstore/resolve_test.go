@@ -71,3 +71,51 @@ func TestResolveIsAHint(t *testing.T) {
 	l.exec(t, "update balance set amount = 100 where amount = 70") // what the account was opened with
 	l.audit(t)
 }
+
+// A node that knows an account as it was before another node opened a session under it
+// loads the session, whose freeze is not in the balance that it knows. When a rule breaks
+// on that, it is asked again under the locks.
+func TestARuleThatBreaksOnWhatIsKnown(t *testing.T) {
+	l := newLedger(t)
+	other := openStore(t, l.dsn)
+	a := sampleAccount(t, l)
+	w := want(a, "s", ocs.Initial, 0)
+	transact(t, other, want(a, "earlier", ocs.Update, 1), func(*ocs.WorkingSet) {}) // now it knows the account
+	transact(t, l.Store, w, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
+	var seen []int64
+	transact(t, other, later(w), func(set *ocs.WorkingSet) {
+		frozen := set.Accounts[a.Key].Balances[0].Frozen
+		seen = append(seen, frozen)
+		set.Discarded = frozen < set.Sessions[refOf(w.Step)].Targets[0].Freezes[0].Amount
+	})
+	if !slices.Equal(seen, []int64{0, 40}) {
+		t.Errorf("seen frozen: %v, want what is known and then what is there", seen)
+	}
+}
+
+// A repeated first request is no reason to mistrust what is known of accounts.
+func TestRepeatsCostNoTrust(t *testing.T) {
+	l := newLedger(t)
+	a := sampleAccount(t, l)
+	open, refused := want(a, "s", ocs.Initial, 0), want(a, "refused", ocs.Initial, 0)
+	transact(t, l.Store, open, func(set *ocs.WorkingSet) { openSession(set, open, "s", 40) })
+	transact(t, l.Store, refused, func(set *ocs.WorkingSet) { refuse(set, refused) })
+	other := openStore(t, l.dsn)
+	for _, w := range []ocs.Want{open, refused} {
+		found := false
+		transact(t, other, w, func(set *ocs.WorkingSet) {
+			if found = set.Sessions[refOf(w.Step)] != nil || set.Outcomes[w.Step] != nil; !found {
+				refuse(set, w)
+			}
+		})
+		if pause := other.lanes[0].trust.pause; !found || pause != 0 {
+			t.Errorf("found %v, a pause of %d batches", found, pause)
+		}
+	}
+	l.exec(t, "update balance set version = version + 1")
+	transact(t, other, want(a, "s", ocs.Update, 1), func(*ocs.WorkingSet) {})
+	if other.lanes[0].trust.pause != 1 {
+		t.Errorf("%+v after a change by somebody else", other.lanes[0].trust)
+	}
+	l.audit(t)
+}

@@ -172,7 +172,7 @@ func (o *outbox) create(b *batch, n *ocs.Session) {
 
 func (o *outbox) change(n *ocs.Session) {
 	o.encode(n)
-	o.changed.add().int16(n.Account.Bucket).uuid(n.Key).int64(int64(n.SubID)).time(n.Deadline).time(n.ClosedAt).time(n.LateUntil).
+	o.changed.add().uuid(n.Key).int64(int64(n.SubID)).time(n.Deadline).time(n.ClosedAt).time(n.LateUntil).
 		bytes(o.targets).bytes(o.outcome).int64(int64(n.Served.Top)).int64(int64(n.Served.Bits))
 }
 
@@ -190,7 +190,7 @@ func (o *outbox) addClients(b *batch) {
 	slices.SortFunc(b.known, func(x, y *session) int { return compareSessions(x.Session, y.Session) })
 	for _, n := range b.known {
 		if moved(n) {
-			o.clients.add().int16(n.Account.Bucket).uuid(n.Key).int64(int64(n.SubID)).
+			o.clients.add().uuid(n.Key).int64(int64(n.SubID)).
 				text(n.Client.Host).text(n.Client.Realm).text(n.Client.Relay).int64(int64(n.Client.State))
 		}
 	}
@@ -205,11 +205,12 @@ func (o *outbox) addAbsent(b *batch) {
 			places = places[1:]
 		}
 		for _, place := range places {
-			step := b.want[place].Step
-			if step == b.want[b.begun[ref][0]].Step && place != b.begun[ref][0] {
+			w, first := &b.want[place], &b.want[b.begun[ref][0]]
+			if w != first && w.Step == first.Step && w.Account == first.Account {
 				continue // a repeat in the same batch
 			}
-			o.absent.add().int16(b.want[place].Account.Bucket).uuid(step.Session).int64(int64(step.SubSession)).int16(int16(step.Type)).int64(int64(step.Number))
+			step := w.Step
+			o.absent.add().int16(w.Account.Bucket).uuid(step.Session).int64(int64(step.SubSession)).int16(int16(step.Type)).int64(int64(step.Number))
 		}
 	}
 }

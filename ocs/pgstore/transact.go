@@ -15,6 +15,10 @@ import (
 // errUnguarded: an account without a balance has no guard, and wants the lock.
 var errUnguarded = errors.New("an account without a balance")
 
+// errBroken: a rule broke on what is known. A session that was loaded after its account
+// may not go with it; under the locks it does, or the books are broken.
+var errBroken = errors.New("a rule broke on what is known")
+
 // transact carries out wants on what is known, or, when others have changed it of
 // late, under the locks. Whatever way it is left but by a commit, and be it a panic
 // of decide, nothing of it is stored or known.
@@ -27,9 +31,9 @@ func (l *lane) transact(ctx context.Context, want []ocs.Want, decide func(*ocs.W
 	}
 	err := l.onTrust(ctx, want, decide)
 	switch {
-	case stale(err):
+	case changed(err):
 		l.trust.disappointed()
-	case !errors.Is(err, errUnguarded):
+	case !stale(err) && !errors.Is(err, errUnguarded) && !errors.Is(err, errBroken):
 		l.trust.confirmed()
 		return err
 	}
@@ -52,9 +56,7 @@ func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.Wo
 			return errUnguarded
 		}
 		now = l.clock.exact(rest.clock)
-		if err := b.take(rest); err != nil {
-			return err
-		}
+		b.take(rest)
 	}
 	if l.epoch.Load() != b.epoch { // a connection was made anew meanwhile
 		return errNotSent
@@ -77,9 +79,7 @@ func (l *lane) underLock(ctx context.Context, want []ocs.Want, decide func(*ocs.
 	if err := l.load(ctx, all, all.lock); err != nil {
 		return err
 	}
-	if err := b.take(all); err != nil {
-		return err
-	}
+	b.take(all)
 	b.Now = l.clock.exact(all.clock)
 	return l.finish(ctx, b, began, decide, onLocks)
 }
@@ -105,7 +105,10 @@ func (l *lane) finish(ctx context.Context, b *batch, began time.Time, decide fun
 	b.Timing.Began, b.Timing.Loaded = began, time.Now()
 	decide(&b.WorkingSet)
 	b.Timing.Decided = time.Now()
-	if b.Discarded {
+	switch {
+	case b.Discarded && how == onVersions:
+		return errBroken
+	case b.Discarded:
 		return nil // and not committed
 	}
 	if err := l.out.fill(b, how); err != nil {
