@@ -151,6 +151,11 @@ const openingMax = 20 * time.Second
 
 // measureOpenSessions opens many sessions and loads beside them.
 func measureOpenSessions(ctx context.Context, l *lab) error {
+	// The import of the million has used up the segments, and nothing of it is written now.
+	if err := l.breakIn(ctx); err != nil {
+		return err
+	}
+	l.lately = false
 	alone, err := l.best(ctx, usual, l.config())
 	if err != nil {
 		return err
