@@ -49,7 +49,7 @@ func (p *pace) vain(waiting int) { p.about = waiting }
 // enough is how many steps make a batch worth while.
 func (p *pace) enough() int { return max(1, p.about/2) }
 
-// failuresMax is how many transactions in a row may fail before the rest of a
+// failuresMax is how many transactions, or look-ups, in a row may fail before the rest of a
 // batch is given up. Finding one bad step among 256 by halves takes nine; more
 // than that means the database is away, and trying each step would only keep
 // everyone waiting.

@@ -21,7 +21,7 @@ type resolver struct {
 	engine   *Engine
 	queue    chan *job
 	seed     maphash.Seed
-	failures int // failed look-ups since the last good one
+	failures int // look-ups in a row that failed, of the batch under way
 
 	mu       sync.Mutex
 	closed   bool
@@ -145,6 +145,10 @@ func (r *resolver) run(ctx context.Context) {
 // serve looks up a batch; in halves when that fails, so that an account that cannot be
 // read does not take the others with it.
 func (r *resolver) serve(ctx context.Context, batch []*job) {
+	if r.failures >= failuresMax {
+		r.refuse(batch)
+		return
+	}
 	found, err := r.lookUp(ctx, batch)
 	if err == nil {
 		r.failures = 0
@@ -159,6 +163,10 @@ func (r *resolver) serve(ctx context.Context, batch []*job) {
 		return
 	}
 	r.engine.log.Error("accounts cannot be looked up; the requests are answered as unavailable", "steps", len(batch), "err", err)
+	r.refuse(batch)
+}
+
+func (r *resolver) refuse(batch []*job) {
 	for _, j := range batch {
 		r.leave(j, Unavailable)
 	}

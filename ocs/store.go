@@ -19,9 +19,10 @@ type Store interface {
 	// decide left in the set and commits. It is as if the accounts had been locked
 	// in key order before they were loaded: when somebody has changed one of them
 	// after what decide was given, nothing is stored, and decide is called again on
-	// a set of its own; likewise when the database undid it for the sake of others.
-	// Nothing of a failed transaction stays. An error that is ErrOutcomeUnknown
-	// means the commit may or may not have happened.
+	// a set of its own; likewise when the database undid it for the sake of others,
+	// or when decide discarded a set that was not read under the locks. Nothing of a
+	// failed transaction stays. An error that is ErrOutcomeUnknown means the commit may
+	// or may not have happened.
 	Transact(ctx context.Context, lane int, want []Want, decide func(*WorkingSet)) error
 
 	// Expired lists up to limit open sessions that are to be ended: their deadline
@@ -97,7 +98,7 @@ type WorkingSet struct {
 	Timing Timing
 
 	// Discarded is set when a rule broke: nothing is stored, and what is in memory is
-	// worth nothing.
+	// worth nothing. Decide may be called again on what is read under the locks.
 	Discarded bool
 
 	// Written by decide.

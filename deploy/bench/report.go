@@ -108,6 +108,7 @@ fsync      how long one fsync of the write-ahead log takes
 MB         memory of the gateway
 busy       processors in use; other: those of them used by other programs, which spoil a result
 books      whether the accounts paid what the answers say; all books are verified at the end
+           a row is the turn with the median rate, a share the median of those of the turns
 `
 
 func printLegend(w io.Writer) { fmt.Fprint(w, "\n"+legend) }

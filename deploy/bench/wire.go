@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,38 +20,73 @@ func measureCurve(ctx context.Context, l *lab) error {
 	for _, flight := range l.plan.flights {
 		c := l.config()
 		c.InFlight = flight
-		turns, err := l.inTurns(
-			func() (result, error) { return measureLimit(ctx, l, flight, subscribers) },
-			func() (result, error) { return measureEngine(ctx, l, flight, subscribers) },
-			func() (result, error) { return l.measureLoad(ctx, "Diameter", c) },
+		limit, engine, wire := turns(nil), turns(nil), turns(nil)
+		err := l.inTurns(
+			turn{&limit, func() (result, error) { return measureLimit(ctx, l, flight, subscribers) }},
+			turn{&engine, func() (result, error) { return measureEngine(ctx, l, flight, subscribers) }},
+			turn{&wire, func() (result, error) { return l.measureLoad(ctx, "Diameter", c) }},
 		)
 		if err != nil {
 			return err
 		}
-		limit, engine, wire := turns[0], turns[1], turns[2]
-		engine.OfLimit, wire.OfLimit = engine.Rate/limit.Rate, wire.Rate/limit.Rate
-		l.report.add("limit", limit)
-		l.report.add("engine", engine)
-		l.report.add("diameter", wire)
+		l.report.add("limit", limit.median())
+		l.report.add("engine", engine.medianBeside(limit))
+		l.report.add("diameter", wire.medianBeside(limit))
 	}
 	return nil
 }
 
-// inTurns measures several things in turns and returns the best turn of each: whatever
-// else the machine does, or those it shares its processors with, can only slow a turn
-// down.
-func (l *lab) inTurns(measures ...func() (result, error)) ([]result, error) {
-	best := make([]result, len(measures))
+// turns are measurements of one thing.
+type turns []result
+
+// turn is how to measure a thing once more.
+type turn struct {
+	into    *turns
+	measure func() (result, error)
+}
+
+// inTurns measures several things in turns. The processors may be shared with others and
+// change their speed within seconds: turns of one round stood side by side.
+func (l *lab) inTurns(things ...turn) error {
 	for range l.plan.rounds {
-		for i, measure := range measures {
-			r, err := measure()
+		for _, one := range things {
+			r, err := one.measure()
 			if err != nil {
-				return nil, err
+				return err
 			}
-			best[i].improve(r)
+			*one.into = append(*one.into, r)
 		}
 	}
-	return best, nil
+	return nil
+}
+
+// median is the turn with the median rate; a fault of any turn is told.
+func (t turns) median() result {
+	sorted := slices.SortedFunc(slices.Values(t), func(a, b result) int { return cmp.Compare(a.Rate, b.Rate) })
+	middle := sorted[len(sorted)/2]
+	for _, one := range t {
+		if one.Fault != "" && middle.Fault == "" {
+			middle.Fault = "in another turn: " + one.Fault
+		}
+	}
+	return middle
+}
+
+// share is the median of what the turns reached of the others' rates in the same rounds.
+func (t turns) share(of turns) float64 {
+	shares := make([]float64, len(t))
+	for i := range t {
+		shares[i] = t[i].Rate / of[i].Rate
+	}
+	slices.Sort(shares)
+	return shares[len(shares)/2]
+}
+
+// medianBeside is the median with its share of the limit.
+func (t turns) medianBeside(limit turns) result {
+	r := t.median()
+	r.OfLimit = t.share(limit)
+	return r
 }
 
 // improve keeps the faster of two turns, but a fault of either.
@@ -67,18 +103,18 @@ func measureOneAccount(ctx context.Context, l *lab) error {
 	const flight = 64
 	c := l.config()
 	c.InFlight, c.Pick = flight, load.One
-	turns, err := l.inTurns(
-		func() (result, error) { return l.runLimit(ctx, flight, 1, 1) },
-		func() (result, error) { return l.measureLoad(ctx, "one account", c) },
+	limit, wire := turns(nil), turns(nil)
+	err := l.inTurns(
+		turn{&limit, func() (result, error) { return l.runLimit(ctx, flight, 1, 1) }},
+		turn{&wire, func() (result, error) { return l.measureLoad(ctx, "one account", c) }},
 	)
 	if err != nil {
 		return err
 	}
-	limit, wire := turns[0], turns[1]
-	limit.Name = "limit, one account"
-	wire.Subscribers, wire.OfLimit = 1, wire.Rate/limit.Rate
-	l.report.add("one_limit", limit)
-	l.report.add("one", wire)
+	alone, row := limit.median(), wire.medianBeside(limit)
+	alone.Name, row.Subscribers = "limit, one account", 1
+	l.report.add("one_limit", alone)
+	l.report.add("one", row)
 	return nil
 }
 
@@ -92,12 +128,18 @@ func measureTwoGateways(ctx context.Context, l *lab) (err error) {
 		return err
 	}
 	c := l.config()
-	c.InFlight = 128
-	r, err := l.measureLoad(ctx, "two gateways", c, l.gate, l.peer)
+	c.InFlight /= 2
+	one, two := turns(nil), turns(nil)
+	err = l.inTurns(
+		turn{&one, func() (result, error) { return l.measureLoad(ctx, usual, l.config()) }},
+		turn{&two, func() (result, error) { return l.measureLoad(ctx, "two gateways", c, l.gate, l.peer) }},
+	)
 	if err != nil {
 		return err
 	}
-	l.report.add("two", r)
+	l.report.add("two_usual", one.median())
+	l.report.add("two", two.median())
+	l.report.fact("two", "two gateways on the same accounts: %.0f %% of what one has, in turns", 100*two.share(one))
 	err = errors.Join(l.peer.Stop(), l.peer.Remove())
 	l.peer = nil
 	return err
@@ -112,32 +154,26 @@ func measureMillion(ctx context.Context, l *lab) error {
 		return err
 	}
 	l.report.fact("import", "%d accounts imported and analysed in %.1f s", made, time.Since(began).Seconds())
-	l.lately = true
-	turns, err := l.inTurns(
-		func() (result, error) { return l.measureLoad(ctx, usual, l.config()) },
-		func() (result, error) { return l.measureLoad(ctx, "a million subscribers", c) },
+	// The import has used up the segments of the log.
+	if err := l.breakIn(ctx); err != nil {
+		return err
+	}
+	few, million := turns(nil), turns(nil)
+	err = l.inTurns(
+		turn{&few, func() (result, error) { return l.measureLoad(ctx, usual, l.config()) }},
+		turn{&million, func() (result, error) { return l.measureLoad(ctx, "a million subscribers", c) }},
 	)
 	if err != nil {
 		return err
 	}
-	small, million := turns[0], turns[1]
-	l.report.add("million_usual", small)
-	l.report.add("million", million)
-	l.report.fact("million", "a million subscribers: %.0f %% of what %d have, in turns", 100*million.Rate/small.Rate, subscribers)
+	l.report.add("million_usual", few.median())
+	l.report.add("million", million.median())
+	l.report.fact("million", "a million subscribers: %.0f %% of what %d of them have, in turns, in one database", 100*million.share(few), subscribers)
 	return nil
 }
 
 // usual is the name of the load that others are compared with.
-const usual = "10,000, for comparison"
-
-// best is the best turn of a load.
-func (l *lab) best(ctx context.Context, name string, c load.Config) (result, error) {
-	turns, err := l.inTurns(func() (result, error) { return l.measureLoad(ctx, name, c) })
-	if err != nil {
-		return result{}, err
-	}
-	return turns[0], nil
-}
+const usual = "for comparison"
 
 // big is the load of the million.
 func (l *lab) big() load.Config {
@@ -151,16 +187,12 @@ const openingMax = 20 * time.Second
 
 // measureOpenSessions opens many sessions and loads beside them.
 func measureOpenSessions(ctx context.Context, l *lab) error {
-	// The import of the million has used up the segments, and nothing of it is written now.
-	if err := l.breakIn(ctx); err != nil {
+	alone, beside := turns(nil), turns(nil)
+	if err := l.inTurns(turn{&alone, func() (result, error) { return l.measureLoad(ctx, usual, l.config()) }}); err != nil {
 		return err
 	}
-	l.lately = false
-	alone, err := l.best(ctx, usual, l.config())
-	if err != nil {
-		return err
-	}
-	l.report.add("open_usual", alone)
+	before := alone.median()
+	l.report.add("open_usual", before)
 	c := l.config()
 	c.Mode, c.Duration, c.Warmup, c.Requests = load.Opening, openingMax, 0, int64(l.plan.open)
 	r, err := l.measureLoad(ctx, "opening sessions", c)
@@ -171,12 +203,13 @@ func measureOpenSessions(ctx context.Context, l *lab) error {
 	if r.Loads[0].Finished < int64(l.plan.open) {
 		l.report.fact("opening", "only %d of %d sessions were opened within %s", r.Loads[0].Finished, l.plan.open, openingMax)
 	}
-	r, err = l.best(ctx, fmt.Sprintf("beside %d open", r.Loads[0].Finished), l.config())
-	if err != nil {
+	name := fmt.Sprintf("beside %d open", r.Loads[0].Finished)
+	if err := l.inTurns(turn{&beside, func() (result, error) { return l.measureLoad(ctx, name, l.config()) }}); err != nil {
 		return err
 	}
-	l.report.add("open", r)
-	l.report.fact("open", "beside open sessions: %.0f %% of what was before", 100*r.Rate/alone.Rate)
+	with := beside.median()
+	l.report.add("open", with)
+	l.report.fact("open", "beside open sessions: %.0f %% of the rate before they were opened (the medians, not in turns)", 100*with.Rate/before.Rate)
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (b *batch) addAccount(key ocs.AccountKey, a *account) {
 	b.accounts[key], b.Accounts[key] = a, a.Account
 }
 
-// gatherSession takes the known session of an account, nil when the account is not
+// gatherSession takes the known session of an account; a is nil when that is not
 // known. A first request whose session is not known is taken to begin it: most do,
 // and the store finds out when one does not. One that is to be ended for its silence
 // is loaded always: what the sweeper found is in the database.
@@ -156,16 +156,6 @@ func (b *batch) takeSession(l *loader, w *ocs.Want) {
 	n.under = b.accounts[n.Account]
 	b.Sessions[ref] = n.Session
 	b.known = append(b.known, n)
-}
-
-// unguarded reports whether an account has no guard.
-func (b *batch) unguarded() bool {
-	for _, a := range b.accounts {
-		if !a.guarded() {
-			return true
-		}
-	}
-	return false
 }
 
 // keep makes what was committed what is known.

@@ -10,7 +10,8 @@ import (
 )
 
 // KnownMaxDefault bounds the accounts, and likewise the sessions, that a store
-// keeps over its lanes; a session takes about 1.5 KB, an account half of that.
+// keeps over its lanes, beside up to arrivalsMax accounts a lane; a session takes about
+// 1.5 KB, an account half of that.
 const KnownMaxDefault = 200_000
 
 // account is what is known of an account: the rows as they were last loaded or
@@ -72,7 +73,7 @@ func newShard(limit int) *shard {
 	}
 }
 
-// session is the known session of an account that is known.
+// session is the known session under an account; none when that is not known (nil).
 func (s *shard) session(ref ocs.SessionRef, a *account) *session {
 	n, ok := s.open.Get(ref)
 	if !ok {

@@ -67,7 +67,8 @@ func (l *loader) alone(w *ocs.Want) {
 	}
 }
 
-// read loads without locks, the accounts first: see sql.ReadGuarded.
+// read loads without locks, the accounts first: what is read after them can only be
+// newer (see the loads of sql).
 func (l *loader) read(ctx context.Context, conn *pgx.Conn) error {
 	batch := &pgx.Batch{}
 	if buckets, ids := l.accountColumns(); len(ids) > 0 {
@@ -99,7 +100,8 @@ func (l *loader) send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) err
 	return nil
 }
 
-// complete joins what was read one after the other.
+// complete gives each account its balances by priority, and drops balances without an
+// account.
 func (l *loader) complete() {
 	for key, a := range l.accounts {
 		if a.Account == nil { // its balances were read, the account not
@@ -110,8 +112,8 @@ func (l *loader) complete() {
 	}
 }
 
-// unguarded reports whether an account that was asked for was not found with a balance.
-func (l *loader) unguarded() bool {
+// missing reports whether an account that was asked for is not there or has no balance.
+func (l *loader) missing() bool {
 	return slices.ContainsFunc(l.accountKeys, func(key ocs.AccountKey) bool { return l.accounts[key] == nil })
 }
 

@@ -6,13 +6,14 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"gygate/ocs"
 	"gygate/sql"
 )
 
 // Resolve implements ocs.Store. The accounts that it finds by identities it reads, too:
-// a step that begins a session finds its account known.
+// a step that begins a session usually finds its account known.
 func (s *Store) Resolve(ctx context.Context, lookups []ocs.Lookup) ([]ocs.Resolved, error) {
 	q := &query{answers: make([]ocs.Resolved, len(lookups)), read: newLoader()}
 	for i := range lookups {
@@ -54,12 +55,7 @@ func (q *query) ask(i int, l *ocs.Lookup) {
 	}
 }
 
-// sender is a connection, or a pool of them.
-type sender interface {
-	SendBatch(context.Context, *pgx.Batch) pgx.BatchResults
-}
-
-func (q *query) send(ctx context.Context, to sender) error {
+func (q *query) send(ctx context.Context, pool *pgxpool.Pool) error {
 	batch := &pgx.Batch{}
 	if len(q.keys) > 0 {
 		batch.Queue(sql.ResolveSessions, q.keys).Query(q.scanSessions)
@@ -70,7 +66,7 @@ func (q *query) send(ctx context.Context, to sender) error {
 	if batch.Len() == 0 {
 		return nil
 	}
-	return to.SendBatch(ctx, batch).Close()
+	return pool.SendBatch(ctx, batch).Close()
 }
 
 // scanSessions scans rows of (1-based index, bucket, account).
@@ -97,26 +93,28 @@ func (q *query) scanIdentities(rows pgx.Rows) error {
 	guarded := append(append(found[:len(found):len(found)], owner.fields()...), row.fields()...)
 	bare := append(found[:len(found):len(found)], make([]any, len(guarded)-len(found))...)
 	for rows.Next() {
-		fields := guarded
-		if rows.RawValues()[len(found)] == nil {
+		fields, balance := guarded, rows.RawValues()[len(found)] != nil
+		if !balance {
 			fields = bare
 		}
 		if err := rows.Scan(fields...); err != nil {
 			return err
 		}
 		*q.identities[n-1] = key
-		if rows.RawValues()[len(found)] != nil {
+		if balance {
 			q.read.addGuarded(&owner, &row)
 		}
 	}
 	return rows.Err()
 }
 
-// arrivalsMax bounds the accounts that wait to be known in a shard.
+// arrivalsMax bounds the accounts that wait to be known in a shard: some MB, gone with
+// its next transaction.
 const arrivalsMax = 4096
 
-// arrivals are accounts that were read by look-ups while transactions held the shard.
-// They are worth what any known account is worth: a store proves that they are so.
+// arrivals are accounts that look-ups have read, until the next transaction that holds
+// the shard takes them over. They are worth what any known account is worth: a store
+// proves that they are so.
 type arrivals struct {
 	mu   sync.Mutex
 	list []*account
@@ -141,11 +139,14 @@ func (r *arrivals) take(into []*account) []*account {
 	return into
 }
 
-// welcome makes what has arrived known, unless the shard knows it as new or newer: what
-// it has stored itself. Whoever calls it holds the shard.
+// welcome makes known what has arrived, unless it was read by an earlier connection or
+// the shard knows the account by a guard just as new. Whoever calls it holds the shard.
 func (s *shard) welcome(epoch uint64) {
 	s.welcomed = s.arrived.take(s.welcomed)
 	for _, a := range s.welcomed {
+		if a.epoch != epoch {
+			continue
+		}
 		if known, ok := s.accounts.Get(a.key()); !ok || known.epoch != epoch || known.marks[0].version < a.marks[0].version {
 			a.kept = true
 			s.accounts.Put(a.key(), a)

@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -17,7 +18,8 @@ func TestResolveMakesAccountsKnown(t *testing.T) {
 		{Unit: ocs.Amount, Amount: 100, Priority: 2}, {Unit: ocs.Seconds, Amount: 30, Priority: 1},
 	}}, number, name)
 	bare := ocstest.NewPayer()
-	penniless := l.AddAccount(t, ocs.Account{Currency: 978}, bare).Key
+	penniless := l.AddAccount(t, ocs.Account{Currency: 978, Balances: []*ocs.Balance{}}, bare).Key
+	l.exec(t, fmt.Sprintf("delete from balance where account = %d", penniless.ID))
 	found, err := l.Resolve(t.Context(), []ocs.Lookup{{Identities: []ocs.Identity{number, name, ocstest.NewPayer()}}, {Identities: []ocs.Identity{bare}}})
 	if err != nil {
 		t.Fatal(err)
@@ -25,11 +27,13 @@ func TestResolveMakesAccountsKnown(t *testing.T) {
 	if got := found[0].ByIdentities; !slices.Equal(got, []ocs.AccountKey{a.Key, a.Key, {}}) || found[1].ByIdentities[0] != penniless {
 		t.Errorf("found %+v, want %v twice and %v", found, a.Key, penniless)
 	}
-	w := want(a, "s", ocs.Initial, 0)
-	defer l.hold([]ocs.Want{w})()
+	defer l.hold([]ocs.Want{want(a, "s", ocs.Initial, 0), {Account: penniless}})()
 	known, _ := l.shards[a.Key.Owner(len(l.shards))].accounts.Get(a.Key)
 	if known == nil || known.epoch != l.epoch.Load() {
 		t.Fatalf("known %+v", known)
+	}
+	if unguarded, ok := l.shards[penniless.Owner(len(l.shards))].accounts.Get(penniless); ok {
+		t.Errorf("an account without a balance is known: %+v", unguarded)
 	}
 	if b := known.balances; len(b) != 2 || b[0].ID > b[1].ID || len(known.marks) != 2 || known.marks[1].amount != 30 || known.Balances[0].Unit != ocs.Seconds {
 		t.Errorf("balances %+v, marks %+v, by priority %+v", known.balances, known.marks, known.Balances)
@@ -62,12 +66,26 @@ func TestResolveIsAHint(t *testing.T) {
 	if !slices.Equal(seen, []int64{100, 70}) {
 		t.Errorf("decided on %v, want what was read and then what is there", seen)
 	}
-	look()
-	transact(t, l.Store, later(w), func(set *ocs.WorkingSet) {
-		if s := set.Sessions[refOf(w.Step)]; s == nil || set.Accounts[a.Key].Balances[0].Frozen != 40 {
-			t.Error("the session is gone with the account it was known under")
-		}
-	})
+	shard := l.shards[a.Key.Owner(len(l.shards))]
+	known, _ := shard.accounts.Get(a.Key)
+	welcome := func(change func(*account)) *account {
+		other := *known
+		other.marks = slices.Clone(known.marks)
+		change(&other)
+		shard.arrived.add(&other)
+		l.hold([]ocs.Want{w})()
+		now, _ := shard.accounts.Get(a.Key)
+		return now
+	}
+	if welcome(func(a *account) { a.marks[0].version-- }) != known || welcome(func(*account) {}) != known {
+		t.Error("what was read before has pushed out what the shard has stored")
+	}
+	if welcome(func(a *account) { a.marks[0].version++; a.epoch-- }) != known {
+		t.Error("what an earlier connection has read is known")
+	}
+	if welcome(func(a *account) { a.marks[0].version++ }) == known {
+		t.Error("what is newer is not known")
+	}
 	l.exec(t, "update balance set amount = 100 where amount = 70") // what the account was opened with
 	l.audit(t)
 }

@@ -31,8 +31,11 @@ const (
 	// LanesMax bounds Options.Lanes: each lane is a connection, and more than a
 	// few lanes lose throughput.
 	LanesMax = 64
-	// lookupConnections serve Resolve and Expired, which are short.
+	// lookupConnections serve Resolve and what else is short and needs no lock.
 	lookupConnections = 4
+	// lookupAge is how long such a connection, and with it the plans that it made,
+	// lives: see pinPlans.
+	lookupAge = time.Minute
 	// connectTimeout bounds the making of a connection.
 	connectTimeout = 5 * time.Second
 )
@@ -100,7 +103,7 @@ func (s *Store) connect(ctx context.Context, opt Options) error {
 		return err
 	}
 	pinPlans(cfg.ConnConfig)
-	cfg.MaxConns = lookupConnections
+	cfg.MaxConns, cfg.MaxConnLifetime = lookupConnections, lookupAge
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return err
 	}
@@ -157,8 +160,8 @@ func (s *Store) Transact(ctx context.Context, lane int, want []ocs.Want, decide 
 	return nil
 }
 
-// hold takes the shards that the wanted accounts belong to, and returns what gives
-// them back. The engine's lanes never meet there.
+// hold takes the shards that the wanted accounts belong to, lets in what look-ups have
+// read for them, and returns what gives them back. The engine's lanes never meet there.
 func (s *Store) hold(want []ocs.Want) (release func()) {
 	var held [LanesMax]bool
 	for i := range want {

@@ -13,7 +13,7 @@ import (
 )
 
 // errUnguarded: an account without a balance has no guard, and wants the lock.
-var errUnguarded = errors.New("an account without a balance")
+var errUnguarded = errors.New("an account that is not there or has no balance")
 
 // errBroken: a rule broke on what is known. A session that was loaded after its account
 // may not go with it; under the locks it does, or the books are broken.
@@ -52,7 +52,7 @@ func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.Wo
 		if err := l.load(ctx, rest, rest.read); err != nil {
 			return err
 		}
-		if rest.unguarded() {
+		if rest.missing() {
 			return errUnguarded
 		}
 		now = l.clock.exact(rest.clock)
@@ -60,9 +60,6 @@ func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.Wo
 	}
 	if l.epoch.Load() != b.epoch { // a connection was made anew meanwhile
 		return errNotSent
-	}
-	if b.unguarded() {
-		return errUnguarded
 	}
 	b.Now = now
 	return l.finish(ctx, b, began, decide, onVersions)
