@@ -399,7 +399,7 @@ func TestRecordBatch(t *testing.T) {
 		if n := len(recorder.all()); n != calls-1 {
 			t.Errorf("%d records, want all but one of %d", n, calls)
 		}
-		if recorder.biggest < calls-1-recordWriters {
+		if recorder.biggest < calls/recordWriters/2 { // the writers share what waits, evenly or not
 			t.Errorf("at most %d at once of %d that waited", recorder.biggest, calls)
 		}
 	})
