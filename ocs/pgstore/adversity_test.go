@@ -81,7 +81,7 @@ func TestBalanceChangedByHandIsSeen(t *testing.T) {
 	w := want(a, "s", ocs.Initial, 0)
 	transact(t, l.Store, w, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
 	l.exec(t, "update balance set amount = amount + 1000")
-	w.Step.Type, w.Step.Number = ocs.Update, 1
+	w = later(w)
 	transact(t, l.Store, w, func(set *ocs.WorkingSet) {
 		x := set.Accounts[a.Key].Balances[0]
 		x.Frozen, x.Dirty = 39, true
@@ -107,7 +107,7 @@ func TestWriterThatHoldsTheGuardIsSeen(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	var seen []int64
-	w.Step.Type, w.Step.Number = ocs.Update, 1
+	w = later(w)
 	go func() {
 		done <- l.Transact(context.Background(), 0, []ocs.Want{w}, func(set *ocs.WorkingSet) {
 			x := set.Accounts[a.Key].Balances[0]
