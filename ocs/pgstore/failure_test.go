@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gygate/ocs"
+	"gygate/ocs/ocstest"
 	"gygate/sql"
 	"gygate/sql/localpg"
 )
@@ -134,10 +135,35 @@ func TestAcknowledgementLost(t *testing.T) {
 	l.audit(t)
 }
 
+// The connection is lost behind the answer that what a store was decided on is not so
+// any more: nothing of it was stored, and it is carried out under the locks of another
+// connection.
+func TestConnectionLostBehindAStaleStore(t *testing.T) {
+	l := newLedger(t)
+	number := ocstest.NewPayer()
+	a := l.AddAccount(t, ocstest.Prepaid(100), number)
+	line := newLine(t, l.dsn)
+	s := openStore(t, line.dsn)
+	transact(t, s, want(a, "other", ocs.Update, 1), func(*ocs.WorkingSet) {}) // now the account is known
+	l.topUp(t, number, 5)
+	line.sever.Store(true)
+	w, decided := want(a, "s", ocs.Initial, 0), 0
+	transact(t, s, w, func(set *ocs.WorkingSet) {
+		decided++
+		line.sever.Store(decided == 1)
+		openSession(set, w, "s", 101) // more than the balance had
+	})
+	if b := l.account(t, a.Key).Balances[0]; decided != 2 || b.Amount != 105 || b.Frozen != 101 {
+		t.Errorf("decided %d times, balance %+v", decided, b)
+	}
+	l.audit(t)
+}
+
 // line is a connection to the server on which answers can be lost.
 type line struct {
 	dsn     string
 	swallow atomic.Bool // answers are thrown away, and the line is cut after the next
+	sever   atomic.Bool // the line is cut behind an error, before the answer's end
 
 	mu   sync.Mutex
 	left int           // octets, either way, until a connection is cut
@@ -167,8 +193,12 @@ func (l *line) pass(n int) (int, bool) {
 	return l.left, true
 }
 
-// readyForQuery is the end of an answer outside a transaction.
-var readyForQuery = []byte("Z\x00\x00\x00\x05I")
+// readyForQuery is the end of an answer outside a transaction, severityError what an
+// error's begins with.
+var (
+	readyForQuery = []byte("Z\x00\x00\x00\x05I")
+	severityError = []byte("\x00VERROR\x00")
+)
 
 func newLine(t *testing.T, dsn string) *line {
 	t.Helper()
@@ -213,21 +243,30 @@ func (l *line) carry(client net.Conn, network, address string) {
 	defer server.Close()
 	var forward sync.WaitGroup
 	forward.Go(func() {
-		l.copy(server, client, func([]byte) (bool, bool) { return true, false })
+		l.copy(server, client, func(b []byte) (int, bool) { return len(b), false })
 		server.Close()
 		client.Close()
 	})
-	l.copy(client, server, func(b []byte) (keep, end bool) {
-		lost := l.swallow.Load()
-		return !lost, lost && bytes.HasSuffix(b, readyForQuery) // the commit is done
-	})
+	l.copy(client, server, l.judge)
 	client.Close()
 	server.Close()
 	forward.Wait()
 }
 
+// judge says how much of an answer goes on, and whether the line ends there.
+func (l *line) judge(b []byte) (keep int, end bool) {
+	done := bytes.HasSuffix(b, readyForQuery)
+	switch {
+	case l.swallow.Load():
+		return 0, done // the commit is done
+	case l.sever.Load() && done && bytes.Contains(b, severityError):
+		return len(b) - len(readyForQuery), true
+	}
+	return len(b), false
+}
+
 // copy carries octets until either end, the line, or judge breaks it.
-func (l *line) copy(to, from net.Conn, judge func([]byte) (keep, end bool)) {
+func (l *line) copy(to, from net.Conn, judge func([]byte) (keep int, end bool)) {
 	buffer := make([]byte, 1<<16)
 	for {
 		n, err := from.Read(buffer)
@@ -235,14 +274,8 @@ func (l *line) copy(to, from net.Conn, judge func([]byte) (keep, end bool)) {
 			return
 		}
 		keep, end := judge(buffer[:n])
-		if end {
-			return
-		}
-		if !keep {
-			continue
-		}
-		n, cut := l.pass(n)
-		if _, err := to.Write(buffer[:n]); err != nil || cut {
+		n, cut := l.pass(keep)
+		if _, err := to.Write(buffer[:n]); err != nil || cut || end {
 			return
 		}
 	}

@@ -23,18 +23,17 @@ var errBroken = errors.New("a rule broke on what is known")
 // late, under the locks. Whatever way it is left but by a commit, and be it a panic
 // of decide, nothing of it is stored or known.
 func (l *lane) transact(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
-	if err := l.connect(ctx); err != nil {
-		return err
-	}
 	if !l.trust.next() {
 		return l.underLock(ctx, want, decide)
 	}
 	err := l.onTrust(ctx, want, decide)
 	switch {
+	case err == nil:
+		l.trust.confirmed()
+		return nil
 	case changed(err):
 		l.trust.disappointed()
 	case !stale(err) && !errors.Is(err, errUnguarded) && !errors.Is(err, errBroken):
-		l.trust.confirmed()
 		return err
 	}
 	return l.underLock(ctx, want, decide)
@@ -43,6 +42,9 @@ func (l *lane) transact(ctx context.Context, want []ocs.Want, decide func(*ocs.W
 // onTrust decides on what is known, once the rest is loaded, and stores it in one
 // round trip, which fails when something was not so any more.
 func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
 	b := l.begin(want)
 	began := time.Now()
 	now, fresh := l.clock.now()
@@ -66,8 +68,12 @@ func (l *lane) onTrust(ctx context.Context, want []ocs.Want, decide func(*ocs.Wo
 }
 
 // underLock locks and loads everything the wants name, decides, and stores and
-// commits by a second round trip.
+// commits by a second round trip. The connection may have been lost with a store that
+// was decided on trust.
 func (l *lane) underLock(ctx context.Context, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
 	b := l.begin(want)
 	began := time.Now()
 	all := newLoader()
