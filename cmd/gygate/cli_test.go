@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gygate/cmd/gygate/sample"
+	"gygate/sql/localpg"
 	"gygate/sql/sqltest"
 )
 
@@ -42,10 +43,15 @@ func on(t *testing.T, dsn string, into any, args ...string) (code int, errs stri
 
 func TestExitCodes(t *testing.T) {
 	dsn := sqltest.Database(t)
-	faulty := filepath.Join(t.TempDir(), "faulty.yaml")
-	if err := os.WriteFile(faulty, []byte("ocs: {lane: 2}\nhttp: {port: 1}\n"), 0o600); err != nil {
-		t.Fatal(err)
+	configuration := func(name, text string) (path string) {
+		path = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
+	faulty := configuration("faulty.yaml", "ocs: {lane: 2}\nhttp: {port: 1}\n")
+	elsewhere := configuration("elsewhere.yaml", "diameter: {listen: ['0.0.0.0:1']}\n")
 	closed := "postgres://nobody@127.0.0.1:1/none?connect_timeout=1"
 	for _, tc := range []struct {
 		args string
@@ -66,6 +72,7 @@ func TestExitCodes(t *testing.T) {
 		{"service list --dsn " + closed, exitUnreachable, "does not answer"},
 		{"event borrow 493023125001", exitUsage, "is none of balance"},
 		{"event debit 493023125001 --units 1 --server 127.0.0.1:1", exitUnreachable, "--server"},
+		{"event debit 493023125001 --units 1 --config " + elsewhere, exitUnreachable, "no connection to 127.0.0.1:1 "},
 		{"event debit 493023125001 --config " + faulty, exitConfig, "ocs.lane"},
 		{"frobnicate", exitUsage, "unknown command"},
 		{"account show", exitUsage, "accepts 1 arg"},
@@ -362,12 +369,42 @@ func TestCommandsFindTheEmbeddedDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(filepath.Dir(data))
-		for _, args := range []string{"migrate", "account create 493023125001 --balance 3", "account show 493023125001"} {
+		for try, schema := range []string{"made", "left alone"} {
+			var versions map[string]int64
+			code, out, errs := gygate(t, "migrate", "--data", data, "--json")
+			if err := json.Unmarshal([]byte(out), &versions); err != nil || code != exitOK || (versions["from"] == versions["to"]) != (try == 1) {
+				t.Errorf("migrate, the schema to be %s: exit code %d, %v\n%s%s", schema, code, err, out, errs)
+			}
+		}
+		for _, args := range []string{"account create 493023125001 --balance 3", "account show 493023125001"} {
 			if code, out, errs := gygate(t, append(strings.Fields(args), "--data", data, "--json")...); code != exitOK {
 				t.Errorf("%s: exit code %d\n%s%s", args, code, out, errs)
 			}
 		}
+		// Only serve and migrate change a schema that is there.
+		older(t, data)
+		if code, _, errs := gygate(t, "account", "show", "493023125001", "--data", data); code != exitUnreachable || !strings.Contains(errs, "gygate migrate") {
+			t.Errorf("books of an older schema: exit code %d\n%s", code, errs)
+		}
 	})
+}
+
+// older makes the books in a folder say that they are one version behind.
+func older(t *testing.T, data string) {
+	t.Helper()
+	server, err := localpg.Start(t.Context(), localpg.Options{DataDir: postgresFolder(data)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop(t.Context())
+	conn, err := pgx.Connect(t.Context(), server.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), "delete from goose_db_version where version_id = (select max(version_id) from goose_db_version)"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestCallCommand(t *testing.T) {

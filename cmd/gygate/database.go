@@ -77,7 +77,7 @@ func (a *app) openBooks(ctx context.Context) (*books, error) {
 			if err := a.place.holdsBooks(); err != nil {
 				return nil, err
 			}
-			return startBooks(ctx, localpg.Options{DataDir: postgresFolder(a.place.data), Port: c.Database.Embedded.Port}, a.errs)
+			return startBooks(ctx, a.place.embedded(c), a.errs, connectBooks)
 		}
 		if err != nil {
 			return nil, exitWith(exitUnreachable, err)
@@ -95,10 +95,15 @@ func (p place) holdsBooks() error {
 	return exitWith(exitUnreachable, fmt.Errorf("no books in %s: name their folder with --data or their database with --dsn; gygate serve or gygate migrate makes new ones", p.data))
 }
 
+// embedded is how the embedded database of a command is started.
+func (p place) embedded(c *config.Config) localpg.Options {
+	return localpg.Options{DataDir: postgresFolder(p.data), Port: c.Database.Embedded.Port}
+}
+
 func postgresFolder(data string) string { return filepath.Join(data, "postgres") }
 
-// connectBooks connects to a database somebody else runs, and refuses one whose
-// schema is not this binary's.
+// connectBooks connects to a database and refuses one whose schema is not this
+// binary's: only serve, demo and migrate change a schema.
 func connectBooks(ctx context.Context, dsn string) (*books, error) {
 	b, err := dial(ctx, dsn)
 	if err != nil {
@@ -130,10 +135,23 @@ func dial(ctx context.Context, dsn string) (*books, error) {
 	return &books{dsn: dsn, pool: pool}, nil
 }
 
-// startBooks starts the embedded database, brings its schema up to date and
-// connects. PostgreSQL is installed first where it is missing and that can be
-// done; say receives what is worth telling.
-func startBooks(ctx context.Context, options localpg.Options, say io.Writer) (*books, error) {
+// startBooks starts the embedded database and connects to it.
+func startBooks(ctx context.Context, options localpg.Options, say io.Writer, connect func(ctx context.Context, dsn string) (*books, error)) (*books, error) {
+	server, err := startServer(ctx, options, say)
+	if err != nil {
+		return nil, err
+	}
+	b, err := connect(ctx, server.DSN())
+	if err != nil {
+		return nil, errors.Join(err, stopServer(server))
+	}
+	b.server = server
+	return b, nil
+}
+
+// startServer starts the embedded database. PostgreSQL is installed first where it is
+// missing and that can be done; say receives what is worth telling.
+func startServer(ctx context.Context, options localpg.Options, say io.Writer) (*localpg.Server, error) {
 	server, err := localpg.Start(ctx, options)
 	if errors.Is(err, localpg.ErrNotInstalled) {
 		if err := newInstaller(say).install(ctx, err); err != nil {
@@ -147,14 +165,10 @@ func startBooks(ctx context.Context, options localpg.Options, say io.Writer) (*b
 	if err != nil {
 		return nil, exitWith(exitUnreachable, err)
 	}
-	b, err := migrateAndDial(ctx, server.DSN())
-	if err != nil {
-		return nil, errors.Join(err, stopServer(server))
-	}
-	b.server = server
-	return b, nil
+	return server, nil
 }
 
+// migrateAndDial connects to a database after its schema is up to date.
 func migrateAndDial(ctx context.Context, dsn string) (*books, error) {
 	if _, _, err := sql.Migrate(ctx, dsn); err != nil {
 		return nil, exitWith(exitUnreachable, err)

@@ -76,7 +76,7 @@ A gygate on this machine knows it; a charging system elsewhere must know the pee
 	f.Uint32Var(&currency, "currency", 0, "its currency (ISO 4217 number); 0: the account's")
 	f.StringVar(&o.called, "called", "", "called number with its country code, where it makes the price")
 	f.StringVar(&o.token, "token", "", "refund: what the debit's answer said")
-	f.StringVar(&o.server, "server", "127.0.0.1:3868", "charging system, `HOST:PORT`")
+	f.StringVar(&o.server, "server", "", "charging system, `HOST:PORT`; empty: the first diameter.listen of the configuration")
 	f.StringVar(&o.host, "host", "", "Origin-Host its answer must carry; empty: any")
 	f.StringVar(&o.realm, "realm", "", "its realm; empty: node.ocs.realm")
 	cmd.MarkFlagsMutuallyExclusive("money", "units")
@@ -169,7 +169,7 @@ type eventResult struct {
 }
 
 func (c *invocation) sendEvent(o eventFlags, r gy.EventRequest) error {
-	client, end, err := c.connectTool(o)
+	client, end, err := c.connectTool(&o)
 	if err != nil {
 		return err
 	}
@@ -214,11 +214,14 @@ func (e *eventResult) text(action ocs.EventAction) string {
 }
 
 // connectTool opens a connection for one command, under an identity of its own; end
-// takes it down in order.
-func (c *invocation) connectTool(o eventFlags) (client *gy.Client, end func() error, err error) {
+// takes it down in order. What the flags leave open is filled in by the configuration.
+func (c *invocation) connectTool(o *eventFlags) (client *gy.Client, end func() error, err error) {
 	cfg, err := c.place.load()
 	if err != nil {
 		return nil, nil, err
+	}
+	if o.server == "" {
+		o.server = ownTarget(cfg.Diameter.Listen)
 	}
 	if _, _, err := net.SplitHostPort(o.server); err != nil {
 		return nil, nil, usage("--server: %w", err)
@@ -227,9 +230,8 @@ func (c *invocation) connectTool(o eventFlags) (client *gy.Client, end func() er
 	if err != nil {
 		return nil, nil, fmt.Errorf("dictionary: %w", err)
 	}
-	realm := o.realm
-	if realm == "" {
-		realm = cfg.Node.OCS.Realm
+	if o.realm == "" {
+		o.realm = cfg.Node.OCS.Realm
 	}
 	// Each command is a new start of this node: the second is its Origin-State-Id.
 	local := diameter.Origin{Host: toolHost(cfg.Node), Realm: cfg.Node.VPN.Realm, StateID: uint32(time.Now().Unix())}
@@ -238,7 +240,7 @@ func (c *invocation) connectTool(o eventFlags) (client *gy.Client, end func() er
 	trouble := &lastTrouble{tell: unlessBusy(cancel)}
 	link, err := peer.NewClient(peer.ClientConfig{
 		Local:      peer.Local{Host: local.Host, Realm: local.Realm, OriginStateID: local.StateID, Product: "gygate"},
-		Peers:      []peer.Endpoint{{Address: o.server, Host: o.host, Realm: realm}},
+		Peers:      []peer.Endpoint{{Address: o.server, Host: o.host, Realm: o.realm}},
 		Dictionary: dictionary, Logger: slog.New(trouble),
 	}, nil)
 	if err != nil {
@@ -251,7 +253,7 @@ func (c *invocation) connectTool(o eventFlags) (client *gy.Client, end func() er
 	if err := link.WaitOpen(wait); err != nil {
 		return nil, nil, exitWith(exitUnreachable, errors.Join(fmt.Errorf("no connection to %s as %s: %s\n"+eventRemedy, o.server, local.Host, trouble.text(), local.Host), end()))
 	}
-	return gy.NewClient(gy.ClientConfig{Local: local, Realm: realm, Tx: cfg.Charging.Tx}, link), end, nil
+	return gy.NewClient(gy.ClientConfig{Local: local, Realm: o.realm, Tx: cfg.Charging.Tx}, link), end, nil
 }
 
 // unlessBusy ends a wait when a connection has failed, but not when it was refused

@@ -138,3 +138,11 @@ func (c *invocation) list(v any, n int, header string, rows func(*table)) error 
 	rows(t)
 	return t.flush()
 }
+
+// noteLimit says that a list may go on: a limit nobody asked for must not pass for the
+// end.
+func (c *invocation) noteLimit(shown, limit int) {
+	if limit > 0 && shown == limit {
+		fmt.Fprintf(c.errs, "no more than %d are shown: --limit shows more\n", limit)
+	}
+}

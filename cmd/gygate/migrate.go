@@ -14,8 +14,8 @@ func newMigrateCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database's schema up to date",
-		Long: `Migrate applies the migrations this binary carries, forward only. The embedded database
-is migrated by itself when it starts; one of your own waits for this command.`,
+		Long: `Migrate applies the migrations this binary carries, forward only. Serve does the same to
+an embedded database by itself; one of your own waits for this command.`,
 		Example: "  gygate migrate --dsn postgres://gygate@db.example/gygate",
 		Args:    cobra.NoArgs,
 		RunE:    a.run(migrate),
@@ -43,14 +43,14 @@ func migrate(c *invocation) error {
 	return c.migrateAt(dsn)
 }
 
-// migrateStopped makes the embedded database, or starts the one that is there;
-// both bring its schema up to date.
+// migrateStopped makes the embedded database, or starts the one that is there, for as
+// long as it takes.
 func (c *invocation) migrateStopped(cfg *config.Config) error {
-	b, err := startBooks(c.ctx, localpg.Options{DataDir: postgresFolder(c.place.data), Port: cfg.Database.Embedded.Port}, c.errs)
+	server, err := startServer(c.ctx, c.place.embedded(cfg), c.errs)
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.migrateAt(b.dsn), exitWith(exitUnreachable, b.close()))
+	return errors.Join(c.migrateAt(server.DSN()), exitWith(exitUnreachable, stopServer(server)))
 }
 
 func (c *invocation) migrateAt(dsn string) error {

@@ -119,6 +119,9 @@ func TestRestartedClientLeavesOrphans(t *testing.T) {
 	client.leave()
 	dialScripted(t, m, 0).leave()
 	notes("1 0.00", "2 0.00") // charged so far; nothing noted
+	if code, out, errs := gygate(t, "session", "list", "--limit", "1", "--dsn", dsn); code != exitOK || strings.Contains(out, "s2;a") || !strings.Contains(errs, "no more than 1 are shown") {
+		t.Errorf("a list cut short: exit code %d\n%s%s", code, out, errs)
+	}
 
 	client = dialScripted(t, m, 11)
 	notes("1 orphaned", "2 orphaned")

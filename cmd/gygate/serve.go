@@ -111,7 +111,7 @@ func (m *Main) openDatabase(ctx context.Context) error {
 		m.books, err = startBooks(ctx, localpg.Options{
 			DataDir: postgresFolder(m.opt.Data), Port: m.cfg.Database.Embedded.Port,
 			DieWithOwner: m.opt.Ephemeral, Logger: m.opt.Logger,
-		}, m.opt.Say)
+		}, m.opt.Say, migrateAndDial)
 	}
 	if err != nil {
 		return err

@@ -26,12 +26,14 @@ func newSessionList(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.list(sessions, len(sessions), "SESSION\tCLIENT\tSERVICE\tOPENED\tUNTIL\tFROZEN\tCHARGED\tCLOSED\tNOTE", func(t *table) {
+				err = c.list(sessions, len(sessions), "SESSION\tCLIENT\tSERVICE\tOPENED\tUNTIL\tFROZEN\tCHARGED\tCLOSED\tNOTE", func(t *table) {
 					for _, s := range sessions {
 						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", s.SessionID, s.Client, s.Service, s.OpenedAt.Local().Format(time.DateTime),
 							s.Deadline.Local().Format(time.DateTime), s.Frozen, s.Charged, dayText(s.ClosedAt, ""), sessionNote(s))
 					}
 				})
+				c.noteLimit(len(sessions), filter.Limit)
+				return err
 			})
 		}),
 	}
