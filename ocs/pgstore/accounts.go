@@ -261,13 +261,13 @@ func readAccount(ctx context.Context, tx pgx.Tx, key ocs.AccountKey) (account *o
 	l.accountKeys = []ocs.AccountKey{key}
 	batch := &pgx.Batch{}
 	buckets, ids := l.accountColumns()
-	batch.Queue(sql.ReadAccounts, buckets, ids).Query(l.scanAccounts)
-	batch.Queue(sql.ReadBalances, buckets, ids).Query(l.scanBalances)
+	batch.Queue(sql.ReadAccounts, buckets, ids).Query(l.accounts.scanAccounts)
+	batch.Queue(sql.ReadBalances, buckets, ids).Query(l.accounts.scanBalances)
 	l.queueClock(batch)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, now, err
 	}
-	l.complete()
+	l.accounts.complete()
 	if l.accounts[key] == nil {
 		return nil, l.clock, ErrNoAccount
 	}

@@ -16,7 +16,7 @@ import (
 // loader reads what a transaction wants: the accounts and sessions named by its
 // keys, the outcomes and debits beside them.
 type loader struct {
-	accounts map[ocs.AccountKey]*account
+	accounts accountSet
 	sessions map[ocs.SessionRef]*session
 	outcomes map[ocs.StepKey]*ocs.StoredOutcome
 	debits   map[string]*ocs.EventDebit
@@ -30,7 +30,7 @@ type loader struct {
 
 func newLoader() *loader {
 	return &loader{
-		accounts: make(map[ocs.AccountKey]*account), sessions: make(map[ocs.SessionRef]*session),
+		accounts: make(accountSet), sessions: make(map[ocs.SessionRef]*session),
 		outcomes: make(map[ocs.StepKey]*ocs.StoredOutcome), debits: make(map[string]*ocs.EventDebit),
 	}
 }
@@ -72,7 +72,7 @@ func (l *loader) alone(w *ocs.Want) {
 func (l *loader) read(ctx context.Context, conn *pgx.Conn) error {
 	batch := &pgx.Batch{}
 	if buckets, ids := l.accountColumns(); len(ids) > 0 {
-		batch.Queue(sql.ReadGuarded, buckets, ids).Query(l.scanGuarded)
+		batch.Queue(sql.ReadGuarded, buckets, ids).Query(l.accounts.scanGuarded)
 	}
 	l.queueClock(batch)
 	l.queueRest(batch)
@@ -85,8 +85,8 @@ func (l *loader) lock(ctx context.Context, conn *pgx.Conn) error {
 	batch := &pgx.Batch{}
 	batch.Queue(beginTransaction)
 	buckets, ids := l.accountColumns()
-	batch.Queue(sql.LockAccounts, buckets, ids).Query(l.scanAccounts)
-	batch.Queue(sql.LockBalances, buckets, ids).Query(l.scanBalances)
+	batch.Queue(sql.LockAccounts, buckets, ids).Query(l.accounts.scanAccounts)
+	batch.Queue(sql.LockBalances, buckets, ids).Query(l.accounts.scanBalances)
 	l.queueClock(batch)
 	l.queueRest(batch)
 	return l.send(ctx, conn, batch)
@@ -96,20 +96,8 @@ func (l *loader) send(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch) err
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
-	l.complete()
+	l.accounts.complete()
 	return nil
-}
-
-// complete gives each account its balances by priority, and drops balances without an
-// account.
-func (l *loader) complete() {
-	for key, a := range l.accounts {
-		if a.Account == nil { // its balances were read, the account not
-			delete(l.accounts, key)
-			continue
-		}
-		a.settle()
-	}
 }
 
 // missing reports whether an account that was asked for is not there or has no balance.
@@ -154,124 +142,6 @@ func compareAccounts(a, b ocs.AccountKey) int {
 
 func compareRefs(a, b ocs.SessionRef) int {
 	return cmp.Or(slices.Compare(a.Key[:], b.Key[:]), cmp.Compare(a.Sub, b.Sub))
-}
-
-func (l *loader) account(key ocs.AccountKey) *account {
-	a := l.accounts[key]
-	if a == nil {
-		a = &account{}
-		l.accounts[key] = a
-	}
-	return a
-}
-
-// accountRow is a row of an account as it is scanned.
-type accountRow struct {
-	ocs.Account
-	lost, blocked nullableFlag
-	from, until   *time.Time
-}
-
-// fields are where sql's account columns go.
-func (r *accountRow) fields() []any {
-	return []any{
-		&r.Key.Bucket, &r.Key.ID, &r.Currency, &r.Class, &r.Closed, &r.lost.since, &r.lost.by, &r.lost.reason,
-		&r.blocked.since, &r.blocked.by, &r.blocked.reason, &r.from, &r.until, &r.Threshold, &r.Zone, &r.Debt,
-	}
-}
-
-// account is what was scanned.
-func (r *accountRow) account() *ocs.Account {
-	a := r.Account
-	a.Lost, a.Blocked = r.lost.flag(), r.blocked.flag()
-	a.ValidFrom, a.ValidUntil = timeOf(r.from), timeOf(r.until)
-	return &a
-}
-
-// balanceRow is a row of a balance as it is scanned.
-type balanceRow struct {
-	ocs.Balance
-	key         ocs.AccountKey
-	version     int64
-	from, until *time.Time
-}
-
-// fields are where sql's balance columns go.
-func (r *balanceRow) fields() []any {
-	return []any{
-		&r.key.Bucket, &r.key.ID, &r.ID, &r.Unit, &r.Amount, &r.Frozen, &r.Services, &r.Targets, &r.Priority, &r.from, &r.until, &r.version,
-	}
-}
-
-// addTo adds what was scanned to its account, in the order of the ids, once.
-func (r *balanceRow) addTo(a *account) {
-	b := r.Balance
-	b.ValidFrom, b.ValidUntil = timeOf(r.from), timeOf(r.until)
-	at, there := slices.BinarySearchFunc(a.balances, b.ID, func(o *ocs.Balance, id int64) int { return cmp.Compare(o.ID, id) })
-	if there {
-		return
-	}
-	a.balances = slices.Insert(a.balances, at, &b)
-	a.marks = slices.Insert(a.marks, at, mark{r.version, b.Amount, b.Frozen})
-}
-
-func (l *loader) scanAccounts(rows pgx.Rows) error {
-	var row accountRow
-	fields := row.fields()
-	for rows.Next() {
-		if err := rows.Scan(fields...); err != nil {
-			return err
-		}
-		l.account(row.Key).Account = row.account()
-	}
-	return rows.Err()
-}
-
-func (l *loader) scanBalances(rows pgx.Rows) error {
-	var row balanceRow
-	fields := row.fields()
-	for rows.Next() {
-		if err := rows.Scan(fields...); err != nil {
-			return err
-		}
-		row.addTo(l.account(row.key))
-	}
-	return rows.Err()
-}
-
-// scanGuarded scans accounts with their balances, in no order.
-func (l *loader) scanGuarded(rows pgx.Rows) error {
-	var owner accountRow
-	var row balanceRow
-	fields := append(owner.fields(), row.fields()...)
-	for rows.Next() {
-		if err := rows.Scan(fields...); err != nil {
-			return err
-		}
-		l.addGuarded(&owner, &row)
-	}
-	return rows.Err()
-}
-
-func (l *loader) addGuarded(owner *accountRow, row *balanceRow) {
-	a := l.account(owner.Key)
-	if a.Account == nil {
-		a.Account = owner.account()
-	}
-	row.addTo(a)
-}
-
-// nullableFlag scans a mark on an account; it is set when it has a time.
-type nullableFlag struct {
-	since      *time.Time
-	by, reason string
-}
-
-func (f nullableFlag) flag() *ocs.Flag {
-	if f.since == nil {
-		return nil
-	}
-	return &ocs.Flag{Since: f.since.UTC(), By: f.by, Reason: f.reason}
 }
 
 // timeOf reads a nullable time; null is the zero time.

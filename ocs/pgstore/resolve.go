@@ -15,7 +15,7 @@ import (
 // Resolve implements ocs.Store. The accounts that it finds by identities it reads, too:
 // a step that begins a session usually finds its account known.
 func (s *Store) Resolve(ctx context.Context, lookups []ocs.Lookup) ([]ocs.Resolved, error) {
-	q := &query{answers: make([]ocs.Resolved, len(lookups)), read: newLoader()}
+	q := &query{answers: make([]ocs.Resolved, len(lookups)), read: make(accountSet)}
 	for i := range lookups {
 		q.ask(i, &lookups[i])
 	}
@@ -24,7 +24,7 @@ func (s *Store) Resolve(ctx context.Context, lookups []ocs.Lookup) ([]ocs.Resolv
 		return nil, fmt.Errorf("ledger: resolve: %w", err)
 	}
 	q.read.complete()
-	for key, a := range q.read.accounts {
+	for key, a := range q.read {
 		a.epoch = epoch
 		s.shards[key.Owner(len(s.shards))].arrived.add(a)
 	}
@@ -38,7 +38,7 @@ type query struct {
 	keys                 [][16]byte
 	kinds                []int16
 	values               []string
-	read                 *loader // the accounts
+	read                 accountSet
 }
 
 // ask adds a look-up.
