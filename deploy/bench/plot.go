@@ -15,6 +15,7 @@ import (
 const (
 	plotWidth  = 22 * vg.Centimeter
 	plotHeight = 11 * vg.Centimeter
+	plotMargin = 4 * vg.Millimeter
 )
 
 // curves are the parts that are drawn, and how they are called.
@@ -34,8 +35,8 @@ func (r *report) plot(path string) error {
 	image := vgimg.New(plotWidth, plotHeight)
 	canvas := draw.New(image)
 	middle := (canvas.Max.X - canvas.Min.X) / 2
-	rates.Draw(draw.Crop(canvas, 0, -middle, 0, 0))
-	tails.Draw(draw.Crop(canvas, middle, 0, 0, 0))
+	rates.Draw(draw.Crop(canvas, plotMargin, -middle-plotMargin, plotMargin, -plotMargin))
+	tails.Draw(draw.Crop(canvas, middle+plotMargin, -plotMargin, plotMargin, -plotMargin))
 	file, err := os.Create(path)
 	if err != nil {
 		return err
