@@ -28,6 +28,7 @@ type clients struct {
 	known  atomic.Pointer[map[string]uint32] // by host in lower case; never changed, only replaced
 	mu     sync.Mutex                        // of those who replace it
 	rises  chan clientStart
+	failed bool // the last one could not be stored, and it was told so
 }
 
 // clientStart is a client and the Origin-State-Id it began with.
@@ -76,33 +77,50 @@ func (c *clients) rise(s clientStart) {
 	c.known.Store(&known)
 }
 
-// run stores rises until ctx ends. A store that fails is tried again: nobody
-// would tell a second time.
+// run stores rises until ctx ends. One that fails is tried again after the others:
+// nobody would tell a second time.
 func (c *clients) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case s := <-c.rises:
-			c.store(ctx, s)
-		}
-	}
-}
-
-func (c *clients) store(ctx context.Context, s clientStart) {
-	for told := false; ; told = true {
-		err := c.engine.store.ClientStarted(ctx, s.host, s.state)
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		if !told {
-			c.engine.log.Error("the restart of a client cannot be stored; its old sessions keep their freezes until it can",
-				"peer", s.host, "err", err)
+			if c.store(ctx, s) {
+				continue
+			}
+			c.again(s)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(startRetry):
 		}
+	}
+}
+
+func (c *clients) store(ctx context.Context, s clientStart) (stored bool) {
+	err := c.engine.store.ClientStarted(ctx, s.host, s.state)
+	if err != nil && ctx.Err() == nil && !c.failed {
+		c.engine.log.Error("the restart of a client cannot be stored; its old sessions keep their freezes until it can",
+			"peer", s.host, "err", err)
+	}
+	c.failed = err != nil
+	return err == nil
+}
+
+// again puts a rise behind the others, unless a higher one waits there. When there is no
+// room, it is forgotten, and so seen again with the client's next request.
+func (c *clients) again(s clientStart) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if (*c.known.Load())[s.host] > s.state {
+		return
+	}
+	select {
+	case c.rises <- s:
+	default:
+		known := maps.Clone(*c.known.Load())
+		delete(known, s.host)
+		c.known.Store(&known)
 	}
 }
