@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -26,6 +27,9 @@ const (
 	// one listens for changes of the directory, four write call records, the rest
 	// serves administration. A DSN may ask for more (pool_max_conns).
 	poolMax = 12
+	// heldTimeout is how long a transaction that sends nothing keeps its locks: an
+	// account that a command holds is not charged meanwhile, and the command may hang.
+	heldTimeout = time.Minute
 	// stopDatabaseTimeout is how long an embedded database may take to write
 	// its last checkpoint.
 	stopDatabaseTimeout = 30 * time.Second
@@ -122,6 +126,9 @@ func dial(ctx context.Context, dsn string) (*books, error) {
 		return nil, exitWith(exitConfig, fmt.Errorf("database DSN: %w", err))
 	}
 	cfg.MaxConns = max(cfg.MaxConns, poolMax)
+	if name := "idle_in_transaction_session_timeout"; cfg.ConnConfig.RuntimeParams[name] == "" {
+		cfg.ConnConfig.RuntimeParams[name] = strconv.FormatInt(heldTimeout.Milliseconds(), 10)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, exitWith(exitUnreachable, fmt.Errorf("database: %w", err))

@@ -58,6 +58,10 @@ func (m *Main) wireTariff(ctx context.Context) (*tariffSnapshot, error) {
 	return t, nil
 }
 
+// tariffTimeout bounds one look for new prices: a server that has fallen silent must be
+// told from one whose prices have not changed.
+const tariffTimeout = 10 * time.Second
+
 // tariffSnapshot is the tariff in force. One that cannot be read leaves the last
 // good one in force.
 type tariffSnapshot struct {
@@ -95,6 +99,8 @@ func (t *tariffSnapshot) follow(ctx context.Context, period time.Duration) error
 }
 
 func (t *tariffSnapshot) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, tariffTimeout)
+	defer cancel()
 	version, err := t.admin.TariffVersion(ctx)
 	if err != nil || version == t.version {
 		return err

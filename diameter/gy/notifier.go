@@ -30,6 +30,8 @@ const (
 	noticesAtOnce = 64
 	// noticeTx is how long an answer is waited for, well inside ocs.NoticeLease.
 	noticeTx = 5 * time.Second
+	// claimTimeout bounds one look for due notices, whatever has become of the database.
+	claimTimeout = 10 * time.Second
 	// waysMax bounds the remembered ways of undelivered notices. When they are more,
 	// all are forgotten: a repeat then just does not go out of its way.
 	waysMax = 4096
@@ -115,7 +117,9 @@ func (n *Notifier) claim(ctx context.Context, underWay *sync.WaitGroup, room cha
 	if free == 0 {
 		return nil
 	}
-	due, err := n.notices.Claim(ctx, hosts, relays, free)
+	look, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	due, err := n.notices.Claim(look, hosts, relays, free)
 	if err != nil {
 		return err
 	}
