@@ -20,8 +20,10 @@ type lane struct {
 	enough   atomic.Int64  // how many waiting steps wake the lane
 	pace     pace
 	patience *time.Timer
-	taken    []*shard // that the batch under way is from
-	failures int      // failed transactions since the last good one
+	taken    []*shard  // that the batch under way is from
+	began    time.Time // the batch under way
+	failures int       // of it, transactions that failed since the last good one
+	away     bool      // the database was out of reach
 }
 
 // lanePatience bounds how long a lane waits for a batch to gather after it has
@@ -54,6 +56,11 @@ func (p *pace) enough() int { return max(1, p.about/2) }
 // than that means the database is away, and trying each step would only keep
 // everyone waiting.
 const failuresMax = 12
+
+// tryingMax bounds how long a batch, of steps or of look-ups, is tried again in parts:
+// what comes later than a client's Tx timer (10 s by default, RFC 8506 §13) is heard by
+// nobody.
+const tryingMax = 5 * time.Second
 
 func newLane(e *Engine, index int) *lane {
 	l := &lane{engine: e, index: index, woken: make(chan struct{}, 1), patience: time.NewTimer(lanePatience)}
@@ -138,20 +145,23 @@ func (l *lane) round(ctx context.Context, batch []*job) bool {
 	if len(batch) == 0 {
 		return false
 	}
-	began := time.Now()
-	l.failures = 0
+	l.began, l.failures, l.away = time.Now(), 0, false
 	l.carryOut(ctx, batch)
 	l.pace.saw(len(batch), l.waiting())
-	l.engine.telemetry.batch(l.index, len(batch), time.Since(began))
+	l.engine.telemetry.batch(l.index, len(batch), time.Since(l.began))
 	clear(batch) // no answered step is kept alive
+	if l.away {
+		l.refuseWaiting(batch)
+	}
 	return true
 }
 
 // carryOut decides and answers jobs, in halves when a transaction fails, so that
-// one bad step does not take the others with it. After an unknown commit
-// nothing is tried again: the clients' repeats will tell.
+// one bad step does not take the others with it; each alone when one of them waited for
+// an account that is held, so that the others wait for it once and not with each half.
+// After an unknown commit nothing is tried again: the clients' repeats will tell.
 func (l *lane) carryOut(ctx context.Context, jobs []*job) {
-	if l.failures >= failuresMax {
+	if l.givenUp() {
 		l.refuse(jobs, Unavailable)
 		return
 	}
@@ -168,15 +178,38 @@ func (l *lane) carryOut(ctx context.Context, jobs []*job) {
 		l.engine.log.Error("a charging rule broke; nothing of the request happened",
 			"session", jobs[0].step.SessionID, "number", jobs[0].key.Number, "err", err, "stack", broken.stack)
 		l.refuse(jobs, Internal)
-	case errors.Is(err, ErrOutcomeUnknown), len(jobs) == 1, l.failures >= failuresMax:
+	case errors.Is(err, ErrOutcomeUnknown), errors.Is(err, ErrUnreachable), len(jobs) == 1, l.givenUp():
+		l.away = l.away || errors.Is(err, ErrUnreachable)
 		l.engine.log.Error("transaction failed; the requests are answered as unavailable",
 			"lane", l.index, "steps", len(jobs), "err", err)
 		l.refuse(jobs, Unavailable)
+	case errors.Is(err, ErrHeld):
+		for i := range jobs {
+			l.carryOut(ctx, jobs[i:i+1])
+		}
 	default:
 		half := len(jobs) / 2
 		l.carryOut(ctx, jobs[:half])
 		l.carryOut(ctx, jobs[half:])
 	}
+}
+
+// givenUp reports whether the rest of the batch is not tried any more.
+func (l *lane) givenUp() bool {
+	return l.away || l.failures >= failuresMax || time.Since(l.began) > tryingMax
+}
+
+// refuseWaiting answers what has waited while the database was out of reach: trying it
+// would keep the last of it waiting for as long as there are batches before it.
+func (l *lane) refuseWaiting(batch []*job) {
+	for _, s := range l.taken {
+		for left := len(s.queue); left > 0; left -= len(batch) {
+			batch = drain(s.queue, batch[:0], min(left, l.engine.config.BatchMax))
+			l.engine.waiting.Add(-int64(len(batch)))
+			l.refuse(batch, Unavailable)
+		}
+	}
+	clear(batch)
 }
 
 // transact runs one transaction and returns an outcome for each job.
@@ -238,6 +271,7 @@ func (l *lane) answer(jobs []*job, outcomes []Outcome) {
 
 func (l *lane) refuse(jobs []*job, r Refusal) {
 	for _, j := range jobs {
+		l.engine.resolver.mistaken(j, r)
 		l.engine.answerNow(j, r)
 	}
 }

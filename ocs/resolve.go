@@ -2,8 +2,10 @@ package ocs
 
 import (
 	"context"
+	"errors"
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"gygate/ocs/recent"
 )
@@ -13,7 +15,8 @@ const ResolveMax = 256
 
 // resolver finds the account of each step. A step of a known session, or one that
 // begins a session for known payers, goes straight to its shard; the others queue for
-// one batched look-up without locks. What it finds is a hint, which the store proves.
+// one batched look-up without locks. That a session is an account's is a hint, which the
+// store proves; that an identity names an account holds as long as the store's epoch.
 //
 // Steps of one session keep their order: while one of them is in the queue, the
 // later ones queue behind it.
@@ -21,10 +24,12 @@ type resolver struct {
 	engine   *Engine
 	queue    chan *job
 	seed     maphash.Seed
-	failures int // look-ups in a row that failed, of the batch under way
+	began    time.Time // the batch under way
+	failures int       // of it, look-ups in a row that failed
 
 	mu       sync.Mutex
 	closed   bool
+	epoch    uint64             // of the store, when what is remembered was found
 	pending  map[SessionKey]int // jobs in the queue or being looked up
 	sessions recent.Map[SessionKey, sessionEntry]
 	payers   recent.Map[Identity, AccountKey] // an identity never moves to another account
@@ -54,6 +59,7 @@ func (r *resolver) accept(j *job) bool {
 	if r.closed {
 		return false
 	}
+	r.forgetEarlier()
 	if r.pending[j.key.Session] == 0 && r.known(j) {
 		return r.pass(j)
 	}
@@ -63,6 +69,16 @@ func (r *resolver) accept(j *job) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// forgetEarlier forgets what was found over earlier connections: the server of now may
+// have given the number of an account that it never heard of to somebody else.
+func (r *resolver) forgetEarlier() {
+	if epoch := r.engine.store.Epoch(); epoch != r.epoch {
+		r.epoch = epoch
+		r.sessions.Clear()
+		r.payers.Clear()
 	}
 }
 
@@ -137,7 +153,7 @@ func (r *resolver) refuseQueued() {
 // run looks up what is queued, batch by batch, until the intake is closed.
 func (r *resolver) run(ctx context.Context) {
 	for first := range r.queue {
-		r.failures = 0
+		r.began, r.failures = time.Now(), 0
 		r.serve(ctx, drain(r.queue, []*job{first}, ResolveMax))
 	}
 }
@@ -145,7 +161,7 @@ func (r *resolver) run(ctx context.Context) {
 // serve looks up a batch; in halves when that fails, so that an account that cannot be
 // read does not take the others with it.
 func (r *resolver) serve(ctx context.Context, batch []*job) {
-	if r.failures >= failuresMax {
+	if r.givenUp() {
 		r.refuse(batch)
 		return
 	}
@@ -157,13 +173,23 @@ func (r *resolver) serve(ctx context.Context, batch []*job) {
 		}
 		return
 	}
-	if r.failures++; len(batch) > 1 && r.failures < failuresMax {
+	r.failures++
+	away := errors.Is(err, ErrUnreachable)
+	if len(batch) > 1 && !away && !r.givenUp() {
 		r.serve(ctx, batch[:len(batch)/2])
 		r.serve(ctx, batch[len(batch)/2:])
 		return
 	}
 	r.engine.log.Error("accounts cannot be looked up; the requests are answered as unavailable", "steps", len(batch), "err", err)
 	r.refuse(batch)
+	if away { // what waits has waited as long, and would wait once more for each batch before it
+		r.refuse(drain(r.queue, nil, len(r.queue)))
+	}
+}
+
+// givenUp reports whether the rest of the batch is not looked up any more.
+func (r *resolver) givenUp() bool {
+	return r.failures >= failuresMax || time.Since(r.began) > tryingMax
 }
 
 func (r *resolver) refuse(batch []*job) {
@@ -218,9 +244,9 @@ func (r *resolver) remember(j *job) {
 }
 
 // mistaken forgets the account of a session when the lane has found it to be another
-// one's.
+// one's, or may not have begun it.
 func (r *resolver) mistaken(j *job, refusal Refusal) {
-	if refusal != SessionExists && refusal != PayerChanged {
+	if refusal != SessionExists && refusal != PayerChanged && (refusal != Unavailable || j.key.Type != Initial) {
 		return
 	}
 	r.mu.Lock()

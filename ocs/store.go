@@ -34,6 +34,10 @@ type Store interface {
 	// sessions of a lower one, other than 0, are orphans from now on (RFC 6733
 	// §8.6). A lower or equal value changes nothing.
 	ClientStarted(ctx context.Context, host string, state uint32) error
+
+	// Epoch differs from what it was before when the store has connected anew, perhaps
+	// to a server without the last commits: what was looked up before is worth nothing.
+	Epoch() uint64
 }
 
 // OrphanGrace is how long the sessions of a client that has restarted wait for a
@@ -53,6 +57,15 @@ type Expiry struct {
 // ErrOutcomeUnknown wraps failures after which the commit may have happened:
 // the caller answers "unavailable" and the repeat will tell.
 var ErrOutcomeUnknown = errors.New("commit outcome unknown")
+
+// ErrUnreachable wraps failures after which nothing has happened, and which a part of
+// the batch would meet just as well: the database cannot be connected to, or does not
+// answer in time.
+var ErrUnreachable = errors.New("the database is out of reach")
+
+// ErrHeld wraps failures after which nothing has happened because somebody holds an
+// account of the batch for longer than the store waits.
+var ErrHeld = errors.New("an account is held by somebody else")
 
 // Lookup asks which account a step belongs to: by session when the key is not
 // zero, and by identities.

@@ -134,6 +134,9 @@ func (m *Memory) restarted(c ocs.Client) (uint32, string) {
 	return now.state, host
 }
 
+// Epoch implements ocs.Store: there is one memory.
+func (m *Memory) Epoch() uint64 { return 0 }
+
 // ClientStarted implements ocs.Store.
 func (m *Memory) ClientStarted(_ context.Context, host string, state uint32) error {
 	m.mu.Lock()

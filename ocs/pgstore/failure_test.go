@@ -164,6 +164,8 @@ type line struct {
 	dsn     string
 	swallow atomic.Bool // answers are thrown away, and the line is cut after the next
 	sever   atomic.Bool // the line is cut behind an error, before the answer's end
+	silent  atomic.Bool // nothing arrives any more, either way, until hearAgain
+	heard   chan struct{}
 
 	mu   sync.Mutex
 	left int           // octets, either way, until a connection is cut
@@ -178,6 +180,13 @@ func (l *line) cutAfter(octets int) {
 	l.left, l.cut = octets, cut
 	l.mu.Unlock()
 	<-cut
+}
+
+// hearAgain ends the silence: the connections that it took are cut.
+func (l *line) hearAgain() {
+	if l.silent.CompareAndSwap(true, false) {
+		close(l.heard)
+	}
 }
 
 // pass returns how many of n octets may pass, and whether the line is cut then.
@@ -211,7 +220,7 @@ func newLine(t *testing.T, dsn string) *line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &line{dsn: "host=" + dir + " port=5432 sslmode=disable user=" + cfg.User + " password='" + cfg.Password + "' dbname=" + cfg.Database}
+	l := &line{heard: make(chan struct{}), dsn: "host=" + dir + " port=5432 sslmode=disable user=" + cfg.User + " password='" + cfg.Password + "' dbname=" + cfg.Database}
 	network, address := pgNetwork(cfg)
 	var open sync.WaitGroup
 	open.Go(func() {
@@ -223,7 +232,7 @@ func newLine(t *testing.T, dsn string) *line {
 			open.Go(func() { l.carry(client, network, address) })
 		}
 	})
-	t.Cleanup(func() { listener.Close(); open.Wait() })
+	t.Cleanup(func() { listener.Close(); l.hearAgain(); open.Wait() })
 	return l
 }
 
@@ -271,6 +280,10 @@ func (l *line) copy(to, from net.Conn, judge func([]byte) (keep int, end bool)) 
 	for {
 		n, err := from.Read(buffer)
 		if err != nil {
+			return
+		}
+		if l.silent.Load() {
+			<-l.heard
 			return
 		}
 		keep, end := judge(buffer[:n])

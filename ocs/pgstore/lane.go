@@ -22,6 +22,7 @@ import (
 const (
 	lockTimeout      = 2 * time.Second // waiting for accounts another transaction holds
 	statementTimeout = 5 * time.Second // one statement
+	loadTimeout      = 5 * time.Second // what is read before a batch is decided, whatever has become of the server
 	idleTimeout      = 5 * time.Second // an open transaction that sends nothing
 	commitTimeout    = 10 * time.Second
 	rollbackTimeout  = 2 * time.Second
@@ -39,6 +40,11 @@ const (
 	stateUnique            = "23505" // an outcome or a session that is there
 	stateDivision          = "22012" // a version that was checked
 	stateRoot              = "2201F" // a session or an outcome that was to be absent
+	stateLocked            = "55P03" // lock_timeout struck
+	stateCancelled         = "57014" // statement_timeout struck
+	stateReadOnly          = "25006" // the server is a standby, or was made to take no writes
+	stateChangedResult     = "0A000" // a statement was prepared on a table that has changed
+	stateNotPrepared       = "26000" // somebody between us and the server has forgotten what was prepared
 )
 
 // A transaction under locks spans two round trips, and so is explicit.
@@ -80,9 +86,8 @@ type lane struct {
 func newLane(number int, cfg *pgx.ConnConfig, s *Store, logger *slog.Logger) *lane {
 	l := &lane{number: number, cfg: cfg, logger: logger, hook: s.hook, clock: &s.clock, epoch: &s.epoch, lookups: s.pool, batch: newBatch(s.shards), out: newOutbox()}
 	pinPlans(cfg)
+	limitWaits(cfg)
 	cfg.RuntimeParams["default_transaction_isolation"] = "read committed"
-	cfg.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
-	cfg.RuntimeParams["statement_timeout"] = milliseconds(statementTimeout)
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(idleTimeout)
 	cfg.OnNotice = l.notice
 	return l
@@ -102,6 +107,16 @@ func pinPlans(cfg *pgx.ConnConfig) {
 	cfg.RuntimeParams["jit"] = "off"
 }
 
+// limitWaits has the server end what waits too long, and refuses one that takes no
+// writes: what it says may be old, too.
+func limitWaits(cfg *pgx.ConnConfig) {
+	cfg.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
+	cfg.RuntimeParams["statement_timeout"] = milliseconds(statementTimeout)
+	if cfg.ValidateConnect == nil {
+		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+}
+
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }
 
 // notice hears the server's warnings. One at the commit means that it is durable
@@ -117,9 +132,12 @@ func (l *lane) connect(ctx context.Context) error {
 	if l.conn != nil && !l.conn.IsClosed() {
 		return nil
 	}
+	addresses := time.Duration(1 + len(l.cfg.Fallbacks))
+	ctx, cancel := context.WithTimeout(ctx, min(connectMax, addresses*connectTimeout))
+	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, l.cfg)
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return fmt.Errorf("connect: %w: %w", ocs.ErrUnreachable, err)
 	}
 	l.prepared = make(map[string]*pgconn.StatementDescription)
 	statements := loadStatements
@@ -128,8 +146,8 @@ func (l *lane) connect(ctx context.Context) error {
 	}
 	for _, statement := range statements {
 		if l.prepared[statement], err = conn.Prepare(ctx, statement, statement); err != nil {
-			conn.Close(context.WithoutCancel(ctx))
-			return fmt.Errorf("prepare: %w", err)
+			conn.Close(ctx)
+			return fmt.Errorf("prepare: %w: %w", ocs.ErrUnreachable, err)
 		}
 	}
 	l.conn, l.planned = conn, time.Now()
@@ -141,6 +159,8 @@ func (l *lane) connect(ctx context.Context) error {
 // load makes a loader's round trip. A connection that turns out dead is made anew
 // once: nothing has happened yet.
 func (l *lane) load(ctx context.Context, from *loader, how func(context.Context, *pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	asked := time.Now()
 	err := l.renewPlans(ctx)
 	if err == nil {
@@ -195,6 +215,22 @@ func (l *lane) abandon() {
 	l.conn = nil
 }
 
+// leaveUnfit leaves a connection that will go on failing like this: only another one
+// helps.
+func (l *lane) leaveUnfit(err error) {
+	var pgErr *pgconn.PgError
+	if l.conn == nil || !errors.As(err, &pgErr) {
+		return
+	}
+	switch pgErr.Code {
+	case stateReadOnly, stateChangedResult, stateNotPrepared:
+		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+		defer cancel()
+		l.conn.Close(ctx)
+		l.conn = nil
+	}
+}
+
 func (l *lane) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -227,6 +263,27 @@ func undone(err error) bool {
 		return true
 	}
 	return false
+}
+
+// kindOf wraps a failure by what the engine is to make of it.
+func kindOf(err error) error {
+	var pgErr *pgconn.PgError
+	var connecting *pgconn.ConnectError
+	switch {
+	case errors.Is(err, ocs.ErrOutcomeUnknown), errors.Is(err, ocs.ErrUnreachable):
+		return err
+	case errors.As(err, &connecting), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", ocs.ErrUnreachable, err)
+	case !errors.As(err, &pgErr):
+		return err
+	}
+	switch pgErr.Code {
+	case stateLocked:
+		return fmt.Errorf("%w: %w", ocs.ErrHeld, err)
+	case stateCancelled:
+		return fmt.Errorf("%w: %w", ocs.ErrUnreachable, err)
+	}
+	return err
 }
 
 // stale reports whether a store failed because what it was decided on is not so any

@@ -117,7 +117,8 @@ func (l *loader) queueClock(batch *pgx.Batch) {
 func (l *loader) queueRest(batch *pgx.Batch) {
 	if len(l.sessionKeys) > 0 {
 		slices.SortFunc(l.sessionKeys, compareRefs)
-		keys, subs := refColumns(slices.Compact(l.sessionKeys))
+		l.sessionKeys = slices.Compact(l.sessionKeys)
+		keys, subs := refColumns(l.sessionKeys)
 		batch.Queue(sql.LoadSessions, keys, subs).Query(l.scanSessions)
 	}
 	if k := &l.outcomeKeys; len(k.buckets) > 0 {
@@ -130,7 +131,8 @@ func (l *loader) queueRest(batch *pgx.Batch) {
 
 func (l *loader) accountColumns() (buckets []int16, ids []int64) {
 	slices.SortFunc(l.accountKeys, compareAccounts)
-	for _, k := range slices.Compact(l.accountKeys) {
+	l.accountKeys = slices.Compact(l.accountKeys)
+	for _, k := range l.accountKeys {
 		buckets, ids = append(buckets, k.Bucket), append(ids, k.ID)
 	}
 	return buckets, ids

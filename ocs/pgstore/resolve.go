@@ -20,8 +20,10 @@ func (s *Store) Resolve(ctx context.Context, lookups []ocs.Lookup) ([]ocs.Resolv
 		q.ask(i, &lookups[i])
 	}
 	epoch := s.epoch.Load()
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	if err := q.send(ctx, s.pool); err != nil {
-		return nil, fmt.Errorf("ledger: resolve: %w", err)
+		return nil, fmt.Errorf("ledger: resolve: %w", kindOf(err))
 	}
 	q.read.complete()
 	for key, a := range q.read {

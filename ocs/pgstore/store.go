@@ -36,8 +36,12 @@ const (
 	// lookupAge is how long such a connection, and with it the plans that it made,
 	// lives: see pinPlans.
 	lookupAge = time.Minute
-	// connectTimeout bounds the making of a connection.
-	connectTimeout = 5 * time.Second
+	// connectTimeout bounds a try to connect to one address, and connectMax one to connect
+	// to any of a DSN's, with what is prepared on the connection.
+	connectTimeout = 3 * time.Second
+	connectMax     = 9 * time.Second
+	// lookupTimeout bounds a look-up, whatever has become of the server.
+	lookupTimeout = 5 * time.Second
 )
 
 // The points at which Options.Hook is called.
@@ -103,6 +107,7 @@ func (s *Store) connect(ctx context.Context, opt Options) error {
 		return err
 	}
 	pinPlans(cfg.ConnConfig)
+	limitWaits(cfg.ConnConfig)
 	cfg.MaxConns, cfg.MaxConnLifetime = lookupConnections, lookupAge
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return err
@@ -124,6 +129,9 @@ func (s *Store) connect(ctx context.Context, opt Options) error {
 	return nil
 }
 
+// Epoch implements ocs.Store.
+func (s *Store) Epoch() uint64 { return s.epoch.Load() }
+
 // Close closes all connections. No Transact may be under way.
 func (s *Store) Close() {
 	for _, l := range s.lanes {
@@ -141,7 +149,8 @@ const undoneMax = 3
 
 // Transact implements ocs.Store. It is to be called by one goroutine per lane; a
 // second call of the same lane waits. Errors that do not wrap
-// ocs.ErrOutcomeUnknown mean that nothing was stored.
+// ocs.ErrOutcomeUnknown mean that nothing was stored; of these, ocs.ErrUnreachable and
+// ocs.ErrHeld say why.
 func (s *Store) Transact(ctx context.Context, lane int, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
 	if lane < 0 || lane >= len(s.lanes) {
 		return fmt.Errorf("ledger: no lane %d", lane)
@@ -155,7 +164,8 @@ func (s *Store) Transact(ctx context.Context, lane int, want []ocs.Want, decide 
 		err = l.transact(ctx, want, decide)
 	}
 	if err != nil {
-		return fmt.Errorf("ledger: lane %d: %w", lane, err)
+		l.leaveUnfit(err)
+		return fmt.Errorf("ledger: lane %d: %w", lane, kindOf(err))
 	}
 	return nil
 }

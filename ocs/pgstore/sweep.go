@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,6 +15,9 @@ import (
 // restartedMax bounds the restarted clients whose sessions one look goes through;
 // the next look takes the others.
 const restartedMax = 16
+
+// passTimeout bounds a pass over all open sessions.
+const passTimeout = time.Minute
 
 // Expired implements ocs.Store. The wants' request number is 0: supervision ends
 // a session once. Orphans are looked for once a client has restarted, by a pass
@@ -31,7 +35,9 @@ func (s *Store) Expired(ctx context.Context, limit int, skip []ocs.SessionRef) (
 		clients, err = pgx.CollectRows(rows, pgx.RowToStructByPos[restartedClient])
 		return err
 	})
-	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {
+	look, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	if err := s.pool.SendBatch(look, batch).Close(); err != nil {
 		return nil, fmt.Errorf("ledger: expired sessions: %w", err)
 	}
 	for _, c := range clients {
@@ -55,20 +61,25 @@ type restartedClient struct {
 
 // orphans lists open sessions that began before a client's restart. When there are
 // none but the skipped ones, whose deadline remains, the client is done with.
-func (s *Store) orphans(ctx context.Context, c restartedClient, limit int, keys [][16]byte, subs []int64) ([]ocs.Expiry, error) {
-	rows, err := s.pool.Query(ctx, sql.Orphans, limit, keys, subs, c.Host, int64(c.State))
-	if err != nil {
-		return nil, err
-	}
-	orphans, err := pgx.CollectRows(rows, scanExpiry)
-	if err != nil {
-		return nil, err
-	}
+func (s *Store) orphans(ctx context.Context, c restartedClient, limit int, keys [][16]byte, subs []int64) (orphans []ocs.Expiry, err error) {
+	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	defer cancel()
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "select set_config('statement_timeout', $1, true)", milliseconds(passTimeout)); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, sql.Orphans, limit, keys, subs, c.Host, int64(c.State))
+		if err != nil {
+			return err
+		}
+		if orphans, err = pgx.CollectRows(rows, scanExpiry); err != nil || len(orphans) > 0 {
+			return err
+		}
+		_, err = tx.Exec(ctx, sql.Swept, c.Host, int64(c.State))
+		return err
+	})
 	for i := range orphans {
 		orphans[i].Restarted, orphans[i].Host = c.State, c.Host
-	}
-	if len(orphans) == 0 {
-		_, err = s.pool.Exec(ctx, sql.Swept, c.Host, int64(c.State))
 	}
 	return orphans, err
 }
@@ -95,6 +106,8 @@ func (s *Store) ClientStarted(ctx context.Context, host string, state uint32) er
 	if host == "" || state == 0 {
 		return nil // says nothing (RFC 6733 §8.16)
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
 	if _, err := s.pool.Exec(ctx, sql.ClientStarted, strings.ToLower(host), int64(state)); err != nil {
 		return fmt.Errorf("ledger: Origin-State-Id of %s: %w", host, err)
 	}

@@ -42,6 +42,12 @@ func (m *Map[K, V]) Drop(k K) {
 	delete(m.old, k)
 }
 
+// Clear removes all entries.
+func (m *Map[K, V]) Clear() {
+	clear(m.young)
+	m.old = nil
+}
+
 // Each calls do for every entry, which is no use of it.
 func (m *Map[K, V]) Each(do func(K, V)) {
 	for k, v := range m.young {
