@@ -31,7 +31,11 @@ func TestManyCalls(t *testing.T) {
 		}
 		// Beside them there are those of requests under way.
 		awaitTrue(t, "two goroutines a call", func() (bool, error) { return runtime.NumGoroutine()-idle <= 2*calls+30, nil })
-		time.Sleep(2500 * time.Millisecond) // at least one report of each call
+		awaitTrue(t, "a report of each call", func() (bool, error) {
+			var reported int
+			err := g.main.books.pool.QueryRow(ctx, "select count(distinct session) from journal where debited > 0").Scan(&reported)
+			return reported == calls, err
+		})
 		return err
 	}
 	report, err := sipload.Run(t.Context(), load)
