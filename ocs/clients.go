@@ -28,7 +28,7 @@ type clients struct {
 	known  atomic.Pointer[map[string]uint32] // by host in lower case; never changed, only replaced
 	mu     sync.Mutex                        // of those who replace it
 	rises  chan clientStart
-	failed bool // the last one could not be stored, and it was told so
+	told   map[string]bool // by host: run could not store the last try, and that was logged
 }
 
 // clientStart is a client and the Origin-State-Id it began with.
@@ -38,7 +38,7 @@ type clientStart struct {
 }
 
 func newClients(e *Engine) *clients {
-	c := &clients{engine: e, rises: make(chan clientStart, startsMax)}
+	c := &clients{engine: e, rises: make(chan clientStart, startsMax), told: map[string]bool{}}
 	c.known.Store(&map[string]uint32{})
 	return c
 }
@@ -77,8 +77,8 @@ func (c *clients) rise(s clientStart) {
 	c.known.Store(&known)
 }
 
-// run stores rises until ctx ends. One that fails is tried again after the others:
-// nobody would tell a second time.
+// run stores rises until ctx ends. One that fails is tried again after the others: as
+// long as it is remembered nobody tells it a second time.
 func (c *clients) run(ctx context.Context) {
 	for {
 		select {
@@ -98,14 +98,19 @@ func (c *clients) run(ctx context.Context) {
 	}
 }
 
+// store tries to store a rise, and logs the first failure of each client.
 func (c *clients) store(ctx context.Context, s clientStart) (stored bool) {
 	err := c.engine.store.ClientStarted(ctx, s.host, s.state)
-	if err != nil && ctx.Err() == nil && !c.failed {
+	if err == nil {
+		delete(c.told, s.host)
+		return true
+	}
+	if ctx.Err() == nil && !c.told[s.host] {
 		c.engine.log.Error("the restart of a client cannot be stored; its old sessions keep their freezes until it can",
 			"peer", s.host, "err", err)
+		c.told[s.host] = true
 	}
-	c.failed = err != nil
-	return err == nil
+	return false
 }
 
 // again puts a rise behind the others, unless a higher one waits there. When there is no
@@ -122,5 +127,6 @@ func (c *clients) again(s clientStart) {
 		known := maps.Clone(*c.known.Load())
 		delete(known, s.host)
 		c.known.Store(&known)
+		delete(c.told, s.host)
 	}
 }

@@ -20,10 +20,8 @@ type lane struct {
 	enough   atomic.Int64  // how many waiting steps wake the lane
 	pace     pace
 	patience *time.Timer
-	taken    []*shard  // that the batch under way is from
-	began    time.Time // the batch under way
-	failures int       // of it, transactions that failed since the last good one
-	away     bool      // the database was out of reach
+	taken    []*shard // that the batch under way is from
+	tries    tries
 }
 
 // lanePatience bounds how long a lane waits for a batch to gather after it has
@@ -53,14 +51,33 @@ func (p *pace) enough() int { return max(1, p.about/2) }
 
 // failuresMax is how many transactions, or look-ups, in a row may fail before the rest of a
 // batch is given up. Finding one bad step among 256 by halves takes nine; more
-// than that means the database is away, and trying each step would only keep
-// everyone waiting.
+// than that means that it is not one step, and trying each would only keep everyone
+// waiting.
 const failuresMax = 12
 
-// tryingMax bounds how long a batch, of steps or of look-ups, is tried again in parts:
-// what comes later than a client's Tx timer (10 s by default, RFC 8506 §13) is heard by
-// nobody.
+// tryingMax is how long after its beginning a batch, of steps or of look-ups, may begin
+// another try: half of a client's Tx timer (10 s by default, RFC 8506 §13), as the last
+// try takes time, too.
 const tryingMax = 5 * time.Second
+
+// tries are those of a batch under way.
+type tries struct {
+	began       time.Time
+	failures    int  // since the last success
+	unreachable bool // the database was
+}
+
+// over reports whether the rest of the batch is not tried any more.
+func (t *tries) over() bool {
+	return t.unreachable || t.failures >= failuresMax || time.Since(t.began) > tryingMax
+}
+
+func (t *tries) succeeded() { t.failures = 0 }
+
+func (t *tries) failed(err error) {
+	t.failures++
+	t.unreachable = errors.Is(err, ErrUnreachable)
+}
 
 func newLane(e *Engine, index int) *lane {
 	l := &lane{engine: e, index: index, woken: make(chan struct{}, 1), patience: time.NewTimer(lanePatience)}
@@ -145,12 +162,12 @@ func (l *lane) round(ctx context.Context, batch []*job) bool {
 	if len(batch) == 0 {
 		return false
 	}
-	l.began, l.failures, l.away = time.Now(), 0, false
+	l.tries = tries{began: time.Now()}
 	l.carryOut(ctx, batch)
 	l.pace.saw(len(batch), l.waiting())
-	l.engine.telemetry.batch(l.index, len(batch), time.Since(l.began))
+	l.engine.telemetry.batch(l.index, len(batch), time.Since(l.tries.began))
 	clear(batch) // no answered step is kept alive
-	if l.away {
+	if l.tries.unreachable {
 		l.refuseWaiting(batch)
 	}
 	return true
@@ -158,32 +175,31 @@ func (l *lane) round(ctx context.Context, batch []*job) bool {
 
 // carryOut decides and answers jobs, in halves when a transaction fails, so that
 // one bad step does not take the others with it; each alone when one of them waited for
-// an account that is held, so that the others wait for it once and not with each half.
+// a lock in vain, so that the others wait for it once and not with each half.
 // After an unknown commit nothing is tried again: the clients' repeats will tell.
 func (l *lane) carryOut(ctx context.Context, jobs []*job) {
-	if l.givenUp() {
+	if l.tries.over() {
 		l.refuse(jobs, Unavailable)
 		return
 	}
 	outcomes, err := l.transact(ctx, jobs)
 	if err == nil {
-		l.failures = 0
+		l.tries.succeeded()
 		l.answer(jobs, outcomes)
 		return
 	}
-	l.failures++
+	l.tries.failed(err)
 	var broken *brokenError
 	switch {
 	case errors.As(err, &broken) && len(jobs) == 1:
 		l.engine.log.Error("a charging rule broke; nothing of the request happened",
 			"session", jobs[0].step.SessionID, "number", jobs[0].key.Number, "err", err, "stack", broken.stack)
 		l.refuse(jobs, Internal)
-	case errors.Is(err, ErrOutcomeUnknown), errors.Is(err, ErrUnreachable), len(jobs) == 1, l.givenUp():
-		l.away = l.away || errors.Is(err, ErrUnreachable)
+	case errors.Is(err, ErrOutcomeUnknown), len(jobs) == 1, l.tries.over():
 		l.engine.log.Error("transaction failed; the requests are answered as unavailable",
 			"lane", l.index, "steps", len(jobs), "err", err)
 		l.refuse(jobs, Unavailable)
-	case errors.Is(err, ErrHeld):
+	case errors.Is(err, ErrLocked):
 		for i := range jobs {
 			l.carryOut(ctx, jobs[i:i+1])
 		}
@@ -194,22 +210,18 @@ func (l *lane) carryOut(ctx context.Context, jobs []*job) {
 	}
 }
 
-// givenUp reports whether the rest of the batch is not tried any more.
-func (l *lane) givenUp() bool {
-	return l.away || l.failures >= failuresMax || time.Since(l.began) > tryingMax
-}
-
-// refuseWaiting answers what has waited while the database was out of reach: trying it
+// refuseWaiting answers what has waited while the database could not be used: trying it
 // would keep the last of it waiting for as long as there are batches before it.
 func (l *lane) refuseWaiting(batch []*job) {
 	for _, s := range l.taken {
-		for left := len(s.queue); left > 0; left -= len(batch) {
+		for left := len(s.queue); left > 0; {
 			batch = drain(s.queue, batch[:0], min(left, l.engine.config.BatchMax))
+			left -= len(batch)
 			l.engine.waiting.Add(-int64(len(batch)))
 			l.refuse(batch, Unavailable)
+			clear(batch)
 		}
 	}
-	clear(batch)
 }
 
 // transact runs one transaction and returns an outcome for each job.
@@ -269,6 +281,7 @@ func (l *lane) answer(jobs []*job, outcomes []Outcome) {
 	}
 }
 
+// refuse answers every job alike: nothing of them is known to have happened.
 func (l *lane) refuse(jobs []*job, r Refusal) {
 	for _, j := range jobs {
 		l.engine.resolver.mistaken(j, r)

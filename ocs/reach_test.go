@@ -64,7 +64,7 @@ func holding(g *gate, held ...ocs.AccountKey) func([]ocs.Want) error {
 		g.wait()
 		if slices.ContainsFunc(wants, func(w ocs.Want) bool { return slices.Contains(held, w.Account) }) {
 			time.Sleep(lockWait)
-			return fmt.Errorf("lock timeout: %w", ocs.ErrHeld)
+			return fmt.Errorf("lock timeout: %w", ocs.ErrLocked)
 		}
 		return nil
 	}
@@ -72,7 +72,7 @@ func holding(g *gate, held ...ocs.AccountKey) func([]ocs.Want) error {
 
 // An account that somebody holds is waited for by its batch, and once more alone: the
 // others of the batch are answered.
-func TestHeldAccount(t *testing.T) {
+func TestLockedAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 40)
 		d := ocstest.Start(t, f, oneLane)
@@ -98,7 +98,7 @@ func TestHeldAccount(t *testing.T) {
 }
 
 // When many are held, the batch is given up before its clients have.
-func TestManyHeldAccounts(t *testing.T) {
+func TestManyLockedAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 40)
 		d := ocstest.Start(t, f, oneLane)
@@ -124,6 +124,7 @@ type moved struct {
 	gate    *gate
 	away    atomic.Bool
 	epoch   atomic.Uint64
+	rises   atomic.Bool // with the next look-up
 	lookups atomic.Int32
 }
 
@@ -135,9 +136,13 @@ func (m *moved) Resolve(ctx context.Context, l []ocs.Lookup) ([]ocs.Resolved, er
 		m.gate.wait()
 		return nil, fmt.Errorf("connect: %w", ocs.ErrUnreachable)
 	}
+	if m.rises.Swap(false) {
+		m.epoch.Add(1)
+	}
 	return m.Store.Resolve(ctx, l)
 }
 
+// Likewise look-ups: one try, and what waits behind it is refused with it.
 func TestLookupsOutOfReach(t *testing.T) {
 	f := newFleet(t, 100)
 	store := &moved{Store: f, gate: newGate()}
@@ -181,6 +186,11 @@ func TestNewEpochForgetsPayers(t *testing.T) {
 	store.epoch.Add(1)
 	serve(f.initial(0), 1)
 	serve(updates([]*ocs.Step{first})[0], 1)
+	store.epoch.Add(1)
+	store.rises.Store(true)
+	serve(f.initial(0), 1) // what it found may be of the server before
+	serve(f.initial(0), 1)
+	serve(f.initial(0), 0)
 }
 
 // A session that may not have begun is not remembered: its Session-Id is free for

@@ -2,7 +2,6 @@ package ocs
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"sync"
 	"time"
@@ -21,18 +20,17 @@ const ResolveMax = 256
 // Steps of one session keep their order: while one of them is in the queue, the
 // later ones queue behind it.
 type resolver struct {
-	engine   *Engine
-	queue    chan *job
-	seed     maphash.Seed
-	began    time.Time // the batch under way
-	failures int       // of it, look-ups in a row that failed
+	engine *Engine
+	queue  chan *job
+	seed   maphash.Seed
+	tries  tries
 
 	mu       sync.Mutex
 	closed   bool
 	epoch    uint64             // of the store, when what is remembered was found
 	pending  map[SessionKey]int // jobs in the queue or being looked up
 	sessions recent.Map[SessionKey, sessionEntry]
-	payers   recent.Map[Identity, AccountKey] // an identity never moves to another account
+	payers   recent.Map[Identity, AccountKey] // within an epoch an identity never moves to another account
 }
 
 func newResolver(e *Engine) *resolver {
@@ -153,7 +151,7 @@ func (r *resolver) refuseQueued() {
 // run looks up what is queued, batch by batch, until the intake is closed.
 func (r *resolver) run(ctx context.Context) {
 	for first := range r.queue {
-		r.began, r.failures = time.Now(), 0
+		r.tries = tries{began: time.Now()}
 		r.serve(ctx, drain(r.queue, []*job{first}, ResolveMax))
 	}
 }
@@ -161,35 +159,31 @@ func (r *resolver) run(ctx context.Context) {
 // serve looks up a batch; in halves when that fails, so that an account that cannot be
 // read does not take the others with it.
 func (r *resolver) serve(ctx context.Context, batch []*job) {
-	if r.givenUp() {
+	if r.tries.over() {
 		r.refuse(batch)
 		return
 	}
+	epoch := r.engine.store.Epoch()
 	found, err := r.lookUp(ctx, batch)
 	if err == nil {
-		r.failures = 0
+		r.tries.succeeded()
+		r.learn(batch, found, epoch)
 		for i, j := range batch {
 			r.leave(j, r.assign(j, found[i]))
 		}
 		return
 	}
-	r.failures++
-	away := errors.Is(err, ErrUnreachable)
-	if len(batch) > 1 && !away && !r.givenUp() {
+	r.tries.failed(err)
+	if len(batch) > 1 && !r.tries.over() {
 		r.serve(ctx, batch[:len(batch)/2])
 		r.serve(ctx, batch[len(batch)/2:])
 		return
 	}
 	r.engine.log.Error("accounts cannot be looked up; the requests are answered as unavailable", "steps", len(batch), "err", err)
 	r.refuse(batch)
-	if away { // what waits has waited as long, and would wait once more for each batch before it
+	if r.tries.unreachable { // what waits has waited as long, and would wait once more for each batch before it
 		r.refuse(drain(r.queue, nil, len(r.queue)))
 	}
-}
-
-// givenUp reports whether the rest of the batch is not looked up any more.
-func (r *resolver) givenUp() bool {
-	return r.failures >= failuresMax || time.Since(r.began) > tryingMax
 }
 
 func (r *resolver) refuse(batch []*job) {
@@ -243,10 +237,13 @@ func (r *resolver) remember(j *job) {
 	r.sessions.Put(j.key.Session, sessionEntry{account: j.payer, payers: r.hash(j.step.Payer)})
 }
 
-// mistaken forgets the account of a session when the lane has found it to be another
-// one's, or may not have begun it.
+// mistaken forgets the account of a session that the lane has found to be another
+// one's, or that may never have begun: its Session-Id is free for somebody else's.
 func (r *resolver) mistaken(j *job, refusal Refusal) {
-	if refusal != SessionExists && refusal != PayerChanged && (refusal != Unavailable || j.key.Type != Initial) {
+	switch {
+	case refusal == SessionExists, refusal == PayerChanged:
+	case refusal == Unavailable && j.key.Type == Initial:
+	default:
 		return
 	}
 	r.mu.Lock()
@@ -259,7 +256,7 @@ func (r *resolver) mistaken(j *job, refusal Refusal) {
 // assign fills in the payer a look-up has found, or refuses.
 func (r *resolver) assign(j *job, found Resolved) Refusal {
 	session := found.BySession
-	if account := r.remembered(j, found.ByIdentities); session == (AccountKey{}) {
+	if account := r.remembered(j); session == (AccountKey{}) {
 		session = account // its CCR-I may be on the way, unknown to the store
 	}
 	payer, agree := onePayer(found.ByIdentities)
@@ -276,16 +273,28 @@ func (r *resolver) assign(j *job, found Resolved) Refusal {
 	return r.assignByIdentity(j, payer, agree, session)
 }
 
-// remembered is the account of a job's session, when that is remembered. What was
-// found of the job's identities is remembered, too.
-func (r *resolver) remembered(j *job, found []AccountKey) AccountKey {
+// learn remembers whose the identities are that were looked up, unless the store has
+// connected anew since.
+func (r *resolver) learn(batch []*job, found []Resolved, epoch uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, account := range found {
-		if account != (AccountKey{}) {
-			r.payers.Put(j.step.Payer[i], account)
+	r.forgetEarlier()
+	if r.epoch != epoch {
+		return
+	}
+	for i, j := range batch {
+		for k, account := range found[i].ByIdentities {
+			if account != (AccountKey{}) {
+				r.payers.Put(j.step.Payer[k], account)
+			}
 		}
 	}
+}
+
+// remembered is the account of a job's session, when that is remembered.
+func (r *resolver) remembered(j *job) AccountKey {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if j.step.sessionless() {
 		return AccountKey{}
 	}

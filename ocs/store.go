@@ -11,7 +11,8 @@ import (
 // use; Transact is called by one goroutine per lane.
 type Store interface {
 	// Resolve answers each look-up, in order, without locks. A zero Account
-	// in the answer means not found.
+	// in the answer means not found. Errors: ErrUnreachable, ErrLocked, or of one of the
+	// look-ups.
 	Resolve(ctx context.Context, lookups []Lookup) ([]Resolved, error)
 
 	// Transact runs one transaction: it calls decide on the accounts of want with
@@ -22,7 +23,8 @@ type Store interface {
 	// a set of its own; likewise when the database undid it for the sake of others,
 	// or when decide discarded a set that was not read under the locks. Nothing of a
 	// failed transaction stays. An error that is ErrOutcomeUnknown means the commit may
-	// or may not have happened.
+	// or may not have happened; ErrUnreachable and ErrLocked say why nothing has, and of
+	// any other one a step or two may be the cause.
 	Transact(ctx context.Context, lane int, want []Want, decide func(*WorkingSet)) error
 
 	// Expired lists up to limit open sessions that are to be ended: their deadline
@@ -59,13 +61,13 @@ type Expiry struct {
 var ErrOutcomeUnknown = errors.New("commit outcome unknown")
 
 // ErrUnreachable wraps failures after which nothing has happened, and which a part of
-// the batch would meet just as well: the database cannot be connected to, or does not
-// answer in time.
-var ErrUnreachable = errors.New("the database is out of reach")
+// the batch would meet just as well: the database cannot be connected to, does not take
+// our statements, or does not answer in time.
+var ErrUnreachable = errors.New("the database cannot be used")
 
-// ErrHeld wraps failures after which nothing has happened because somebody holds an
-// account of the batch for longer than the store waits.
-var ErrHeld = errors.New("an account is held by somebody else")
+// ErrLocked wraps failures after which nothing has happened because somebody holds a
+// lock, of an account or a table, for longer than the store waits.
+var ErrLocked = errors.New("somebody else holds a lock that is needed")
 
 // Lookup asks which account a step belongs to: by session when the key is not
 // zero, and by identities.

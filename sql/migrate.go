@@ -103,7 +103,7 @@ func versionError(have, want int64) error {
 	if have > want {
 		return fmt.Errorf("%w: it has version %d, newer than this gygate's %d: install the newer gygate", ErrVersion, have, want)
 	}
-	return fmt.Errorf("%w: it has version %d, this gygate needs %d: run `gygate migrate`", ErrVersion, have, want)
+	return fmt.Errorf("%w: it has version %d, this gygate needs %d: run `gygate migrate` with the same --data or --dsn", ErrVersion, have, want)
 }
 
 // newest is the highest version among the embedded migrations.

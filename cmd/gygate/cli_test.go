@@ -381,7 +381,7 @@ func TestCommandsFindTheEmbeddedDatabase(t *testing.T) {
 				t.Errorf("%s: exit code %d\n%s%s", args, code, out, errs)
 			}
 		}
-		// Only serve and migrate change a schema that is there.
+		// Only serve, demo and migrate change a schema that is there.
 		older(t, data)
 		if code, _, errs := gygate(t, "account", "show", "493023125001", "--data", data); code != exitUnreachable || !strings.Contains(errs, "gygate migrate") {
 			t.Errorf("books of an older schema: exit code %d\n%s", code, errs)

@@ -27,9 +27,9 @@ const (
 	// one listens for changes of the directory, four write call records, the rest
 	// serves administration. A DSN may ask for more (pool_max_conns).
 	poolMax = 12
-	// heldTimeout is how long a transaction that sends nothing keeps its locks: an
+	// idleInTransactionTimeout is how long a transaction that sends nothing keeps its locks: an
 	// account that a command holds is not charged meanwhile, and the command may hang.
-	heldTimeout = time.Minute
+	idleInTransactionTimeout = time.Minute
 	// stopDatabaseTimeout is how long an embedded database may take to write
 	// its last checkpoint.
 	stopDatabaseTimeout = 30 * time.Second
@@ -120,6 +120,8 @@ func connectBooks(ctx context.Context, dsn string) (*books, error) {
 	return b, nil
 }
 
+// dial connects without a look at the schema. A transaction that sends nothing for
+// idleInTransactionTimeout is ended by the server, unless the DSN says otherwise.
 func dial(ctx context.Context, dsn string) (*books, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -127,7 +129,7 @@ func dial(ctx context.Context, dsn string) (*books, error) {
 	}
 	cfg.MaxConns = max(cfg.MaxConns, poolMax)
 	if name := "idle_in_transaction_session_timeout"; cfg.ConnConfig.RuntimeParams[name] == "" {
-		cfg.ConnConfig.RuntimeParams[name] = strconv.FormatInt(heldTimeout.Milliseconds(), 10)
+		cfg.ConnConfig.RuntimeParams[name] = strconv.FormatInt(idleInTransactionTimeout.Milliseconds(), 10)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
@@ -142,8 +144,12 @@ func dial(ctx context.Context, dsn string) (*books, error) {
 	return &books{dsn: dsn, pool: pool}, nil
 }
 
-// startBooks starts the embedded database and connects to it.
-func startBooks(ctx context.Context, options localpg.Options, say io.Writer, connect func(ctx context.Context, dsn string) (*books, error)) (*books, error) {
+// connector connects to a database: connectBooks, which refuses one of an older schema,
+// or migrateAndDial, which brings it up to date.
+type connector func(ctx context.Context, dsn string) (*books, error)
+
+// startBooks starts the embedded database (startServer) and connects to it.
+func startBooks(ctx context.Context, options localpg.Options, say io.Writer, connect connector) (*books, error) {
 	server, err := startServer(ctx, options, say)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,8 @@ import (
 const eventConnect = 5 * time.Second
 
 // eventRemedy is what to do when there is no connection.
-const eventRemedy = `  does a charging system serve there? --server names another one
+const eventRemedy = `  does a charging system serve there? The address is --server, else the first diameter.listen
+  of the configuration
   one in another process or place lets this command in when its configuration has under diameter.peers:
     - {host: %s, addresses: [the network this command runs in]}`
 
@@ -73,12 +74,12 @@ A gygate on this machine knows it; a charging system elsewhere must know the pee
 	f.Uint64Var(&o.units, "units", 0, "how many; 0: the server decides")
 	f.StringVar(&o.unit, "unit", "", "seconds, octets or events; otherwise what the service counts")
 	f.StringVar(&o.money, "money", "", "an amount instead of units, for example 5.00")
-	f.Uint32Var(&currency, "currency", 0, "its currency (ISO 4217 number); 0: the account's")
+	f.Uint32Var(&currency, "currency", 0, "currency of --money (ISO 4217 number); 0: the account's")
 	f.StringVar(&o.called, "called", "", "called number with its country code, where it makes the price")
 	f.StringVar(&o.token, "token", "", "refund: what the debit's answer said")
 	f.StringVar(&o.server, "server", "", "charging system, `HOST:PORT`; empty: the first diameter.listen of the configuration")
-	f.StringVar(&o.host, "host", "", "Origin-Host its answer must carry; empty: any")
-	f.StringVar(&o.realm, "realm", "", "its realm; empty: node.ocs.realm")
+	f.StringVar(&o.host, "host", "", "Origin-Host of the charging system; empty: any")
+	f.StringVar(&o.realm, "realm", "", "realm of the charging system; empty: node.ocs.realm")
 	cmd.MarkFlagsMutuallyExclusive("money", "units")
 	cmd.MarkFlagsMutuallyExclusive("money", "unit")
 	a.jsonFlag(cmd)

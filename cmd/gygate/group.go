@@ -139,10 +139,13 @@ func (c *invocation) list(v any, n int, header string, rows func(*table)) error 
 	return t.flush()
 }
 
-// noteLimit says that a list may go on: a limit nobody asked for must not pass for the
-// end.
-func (c *invocation) noteLimit(shown, limit int) {
-	if limit > 0 && shown == limit {
-		fmt.Fprintf(c.errs, "no more than %d are shown: --limit shows more\n", limit)
+// noteLimit says that a list was cut: a cut must not pass for the end. Most is what a
+// limit of 0 and a higher one stand for.
+func (c *invocation) noteLimit(shown, limit, most int) {
+	if limit <= 0 || limit > most {
+		limit = most
+	}
+	if shown == limit {
+		fmt.Fprintf(c.errs, "only the first %d: --limit shows more, up to %d\n", shown, most)
 	}
 }

@@ -87,7 +87,7 @@ money in PostgreSQL.
 A command that needs the database takes --dsn, else GYGATE_DSN, else the
 configuration file, else the embedded PostgreSQL of --data: one that serves is
 used, one that is not running is started for the time of the command. Only serve,
-demo and migrate make a new one.
+demo and migrate make a new one or change its schema.
 
 ` + exitCodesHelp,
 		Example: `  gygate serve --quickstart                     # everything, with sample data and a sample call

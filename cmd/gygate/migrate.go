@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +15,9 @@ func newMigrateCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database's schema up to date",
-		Long: `Migrate applies the migrations this binary carries, forward only. Serve does the same to
-an embedded database by itself; one of your own waits for this command.`,
+		Long: `Migrate applies the migrations this binary carries, forward only. Serve and demo do
+the same to an embedded database by themselves; other commands refuse an older one, and
+a database of your own waits for this command.`,
 		Example: "  gygate migrate --dsn postgres://gygate@db.example/gygate",
 		Args:    cobra.NoArgs,
 		RunE:    a.run(migrate),
@@ -58,5 +60,9 @@ func (c *invocation) migrateAt(dsn string) error {
 	if err != nil {
 		return exitWith(exitUnreachable, err)
 	}
-	return c.show(map[string]int64{"from": from, "to": to}, "%s: schema version %d, was %d\n", config.MaskDSN(dsn), to, from)
+	done := fmt.Sprintf("brought from version %d to %d", from, to)
+	if from == to {
+		done = fmt.Sprintf("has version %d already, nothing to do", to)
+	}
+	return c.show(map[string]int64{"from": from, "to": to}, "schema of %s: %s\n", config.MaskDSN(dsn), done)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +42,7 @@ func newRecordList(a *app) *cobra.Command {
 							r.Class, r.Charging, r.Payer, r.Talked.Round(100*time.Millisecond), r.Cost, r.Reason, r.Cause)
 					}
 				})
-				c.noteLimit(len(records), filter.Limit)
+				c.noteLimit(len(records), filter.Limit, pgdirectory.RecordsMax)
 				return err
 			})
 		}),
@@ -52,7 +53,7 @@ func newRecordList(a *app) *cobra.Command {
 	f.StringVar(&filter.CallID, "call-id", "", "SIP Call-ID")
 	f.StringVar(&filter.Session, "session", "", "Diameter Session-Id")
 	f.DurationVar(&last, "last", 0, "set up within this time, for example 1h")
-	f.IntVar(&filter.Limit, "limit", recordsDefault, "most records")
+	f.IntVar(&filter.Limit, "limit", recordsDefault, fmt.Sprintf("how many at the most; 0: %d", pgdirectory.RecordsMax))
 	a.jsonFlag(cmd)
 	return cmd
 }

@@ -19,6 +19,10 @@ import (
 	"gygate/ocs/pgstore"
 )
 
+// tariffTimeout bounds one look for new prices: else a silent server leaves the old ones
+// in force and nothing in the log.
+const tariffTimeout = 10 * time.Second
+
 // wireOCS builds the charging system: store, engine, credit-control server and
 // the Diameter listeners in front of it.
 func (m *Main) wireOCS(ctx context.Context) error {
@@ -57,10 +61,6 @@ func (m *Main) wireTariff(ctx context.Context) (*tariffSnapshot, error) {
 	}})
 	return t, nil
 }
-
-// tariffTimeout bounds one look for new prices: a server that has fallen silent must be
-// told from one whose prices have not changed.
-const tariffTimeout = 10 * time.Second
 
 // tariffSnapshot is the tariff in force. One that cannot be read leaves the last
 // good one in force.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func newSessionList(a *app) *cobra.Command {
 							s.Deadline.Local().Format(time.DateTime), s.Frozen, s.Charged, dayText(s.ClosedAt, ""), sessionNote(s))
 					}
 				})
-				c.noteLimit(len(sessions), filter.Limit)
+				c.noteLimit(len(sessions), filter.Limit, pgstore.SessionsMax)
 				return err
 			})
 		}),
@@ -40,7 +41,7 @@ func newSessionList(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&filter.Identity, "account", "", "of this account only")
 	f.BoolVar(&filter.Closed, "closed", false, "closed ones that are still kept, too")
-	f.IntVar(&filter.Limit, "limit", recordsDefault, "most sessions")
+	f.IntVar(&filter.Limit, "limit", recordsDefault, fmt.Sprintf("how many at the most; 0: %d", pgstore.SessionsMax))
 	a.jsonFlag(cmd)
 	return cmd
 }

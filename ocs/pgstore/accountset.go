@@ -123,6 +123,7 @@ func (s accountSet) scanGuarded(rows pgx.Rows) error {
 	return rows.Err()
 }
 
+// addGuarded adds a row of an account beside one of its balances.
 func (s accountSet) addGuarded(owner *accountRow, row *balanceRow) {
 	a := s.of(owner.Key)
 	if a.Account == nil {

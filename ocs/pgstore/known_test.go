@@ -348,3 +348,14 @@ func TestPanicLeavesNothingKnown(t *testing.T) {
 		}
 	})
 }
+
+// Two steps of an account that is not known yet find it there.
+func TestTwoStepsOfAnUnknownAccount(t *testing.T) {
+	l := newLedger(t)
+	a := sampleAccount(t, l)
+	decided := 0
+	err := l.lanes[0].onTrust(t.Context(), []ocs.Want{want(a, "s", ocs.Update, 1), want(a, "u", ocs.Update, 1)}, func(*ocs.WorkingSet) { decided++ })
+	if err != nil || decided != 1 {
+		t.Errorf("decided %d times, %v", decided, err)
+	}
+}

@@ -17,8 +17,9 @@ import (
 	"gygate/sql"
 )
 
-// The timeouts of a lane. A frozen node must lose its locks, and a client waits
-// for an answer no longer than its Tx timer (10 s by default, RFC 8506 §13).
+// What the connections for charging wait for at the most (lookupTimeout is beside
+// their pool). A frozen node must lose its locks, and a client waits for an answer no
+// longer than its Tx timer (10 s by default, RFC 8506 §13).
 const (
 	lockTimeout      = 2 * time.Second // waiting for accounts another transaction holds
 	statementTimeout = 5 * time.Second // one statement
@@ -41,7 +42,7 @@ const (
 	stateDivision          = "22012" // a version that was checked
 	stateRoot              = "2201F" // a session or an outcome that was to be absent
 	stateLocked            = "55P03" // lock_timeout struck
-	stateCancelled         = "57014" // statement_timeout struck
+	stateCancelled         = "57014" // statement_timeout struck, or somebody has cancelled the statement
 	stateReadOnly          = "25006" // the server is a standby, or was made to take no writes
 	stateChangedResult     = "0A000" // a statement was prepared on a table that has changed
 	stateNotPrepared       = "26000" // somebody between us and the server has forgotten what was prepared
@@ -132,8 +133,8 @@ func (l *lane) connect(ctx context.Context) error {
 	if l.conn != nil && !l.conn.IsClosed() {
 		return nil
 	}
-	addresses := time.Duration(1 + len(l.cfg.Fallbacks))
-	ctx, cancel := context.WithTimeout(ctx, min(connectMax, addresses*connectTimeout))
+	tries := 1 + len(l.cfg.Fallbacks) // addresses, and each with and without TLS
+	ctx, cancel := context.WithTimeout(ctx, min(connectMax, time.Duration(tries)*connectTimeout))
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, l.cfg)
 	if err != nil {
@@ -147,7 +148,7 @@ func (l *lane) connect(ctx context.Context) error {
 	for _, statement := range statements {
 		if l.prepared[statement], err = conn.Prepare(ctx, statement, statement); err != nil {
 			conn.Close(ctx)
-			return fmt.Errorf("prepare: %w: %w", ocs.ErrUnreachable, err)
+			return fmt.Errorf("prepare: %w (does its schema fit? gygate migrate): %w", ocs.ErrUnreachable, err)
 		}
 	}
 	l.conn, l.planned = conn, time.Now()
@@ -201,16 +202,26 @@ func (l *lane) abandon() {
 	if l.conn == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
-	defer cancel()
 	if !l.conn.IsClosed() && !l.conn.PgConn().IsBusy() {
 		if l.conn.PgConn().TxStatus() == idleStatus {
 			return
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+		defer cancel()
 		if _, err := l.conn.Exec(ctx, "rollback"); err == nil {
 			return
 		}
 	}
+	l.disconnect()
+}
+
+// disconnect closes the connection, if there is one; the next use makes another one.
+func (l *lane) disconnect() {
+	if l.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
 	l.conn.Close(ctx)
 	l.conn = nil
 }
@@ -219,27 +230,19 @@ func (l *lane) abandon() {
 // helps.
 func (l *lane) leaveUnfit(err error) {
 	var pgErr *pgconn.PgError
-	if l.conn == nil || !errors.As(err, &pgErr) {
+	if !errors.As(err, &pgErr) {
 		return
 	}
 	switch pgErr.Code {
 	case stateReadOnly, stateChangedResult, stateNotPrepared:
-		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
-		defer cancel()
-		l.conn.Close(ctx)
-		l.conn = nil
+		l.disconnect()
 	}
 }
 
 func (l *lane) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
-		defer cancel()
-		l.conn.Close(ctx)
-		l.conn = nil
-	}
+	l.disconnect()
 }
 
 // errNotSent: the connection was dead before the statements were out.
@@ -279,7 +282,7 @@ func kindOf(err error) error {
 	}
 	switch pgErr.Code {
 	case stateLocked:
-		return fmt.Errorf("%w: %w", ocs.ErrHeld, err)
+		return fmt.Errorf("%w: %w", ocs.ErrLocked, err)
 	case stateCancelled:
 		return fmt.Errorf("%w: %w", ocs.ErrUnreachable, err)
 	}

@@ -2,13 +2,9 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -132,32 +128,4 @@ func (a *Admin) RunMaintenance(ctx context.Context, retention time.Duration, log
 		case <-tick.C:
 		}
 	}
-}
-
-// dropWait is how long the drop of a journal month waits for those who read the journal:
-// all charging waits behind it, and gives up after lockTimeout.
-const dropWait = lockTimeout / 4
-
-// ErrJournalInUse: somebody reads or writes the journal, for longer than charging may
-// wait behind a drop.
-var ErrJournalInUse = errors.New("somebody is reading the journal (a dump, gygate verify, an open transaction): try again when that is over")
-
-// DropJournal sums up and drops the journal months that end at or before horizon
-// and returns how many; the books still add up afterwards. What it drops is gone:
-// archive it first. ErrJournalInUse: nothing was dropped.
-func (a *Admin) DropJournal(ctx context.Context, horizon time.Time) (dropped int, err error) {
-	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "select set_config('lock_timeout', $1, true)", milliseconds(dropWait)); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, "select journal_drop_before($1)", horizon).Scan(&dropped)
-	})
-	var pgErr *pgconn.PgError
-	switch {
-	case errors.As(err, &pgErr) && pgErr.Code == stateLocked:
-		return 0, fmt.Errorf("drop journal months: %w", ErrJournalInUse)
-	case err != nil:
-		return 0, fmt.Errorf("drop journal months: %w", err)
-	}
-	return dropped, nil
 }

@@ -1,9 +1,12 @@
 package pgstore
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"gygate/ocs"
 	"gygate/ocs/ocstest"
@@ -120,4 +123,44 @@ func TestMaintainKeepsEventsForADay(t *testing.T) {
 	if available, _ := ocstest.Totals(l.account(t, key)); available != 1_001_000 {
 		t.Errorf("%v available", available)
 	}
+}
+
+// dropJournal drops the months that are over by then, as an operator does.
+func (l *ledger) dropJournal(ctx context.Context, horizon time.Time) (dropped int, err error) {
+	err = l.pool.QueryRow(ctx, "select journal_drop_before($1)", horizon).Scan(&dropped)
+	return dropped, err
+}
+
+// The drop of old months gives way to who reads the journal: charging would wait behind
+// it.
+func TestDropJournalGivesWay(t *testing.T) {
+	l := newLedger(t)
+	payer := ocstest.NewPayer()
+	a := l.AddAccount(t, ocstest.Prepaid(10*money), payer)
+	reader, err := l.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Rollback(t.Context())
+	if _, err := reader.Exec(t.Context(), "select count(*) from journal"); err != nil {
+		t.Fatal(err)
+	}
+	months := l.clock(t, "now() + interval '1 year'")
+	drop := make(chan error, 1)
+	go func() {
+		_, err := l.dropJournal(t.Context(), months)
+		drop <- err
+	}()
+	l.until(t, "pg_locks where not granted")
+	w := want(a, "s", ocs.Initial, 0)
+	transact(t, l.Store, w, func(set *ocs.WorkingSet) { openSession(set, w, "s", 1) })
+	var pgErr *pgconn.PgError
+	if err := <-drop; !errors.As(err, &pgErr) || pgErr.Code != stateLocked {
+		t.Errorf("%v", err)
+	}
+	reader.Rollback(t.Context())
+	if n, err := l.dropJournal(t.Context(), months); err != nil || n == 0 {
+		t.Errorf("%d dropped, %v", n, err)
+	}
+	l.audit(t)
 }

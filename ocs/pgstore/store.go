@@ -36,8 +36,8 @@ const (
 	// lookupAge is how long such a connection, and with it the plans that it made,
 	// lives: see pinPlans.
 	lookupAge = time.Minute
-	// connectTimeout bounds a try to connect to one address, and connectMax one to connect
-	// to any of a DSN's, with what is prepared on the connection.
+	// connectTimeout bounds each try of a connect, connectMax all of them together with
+	// what is prepared.
 	connectTimeout = 3 * time.Second
 	connectMax     = 9 * time.Second
 	// lookupTimeout bounds a look-up, whatever has become of the server.
@@ -150,7 +150,7 @@ const undoneMax = 3
 // Transact implements ocs.Store. It is to be called by one goroutine per lane; a
 // second call of the same lane waits. Errors that do not wrap
 // ocs.ErrOutcomeUnknown mean that nothing was stored; of these, ocs.ErrUnreachable and
-// ocs.ErrHeld say why.
+// ocs.ErrLocked say why.
 func (s *Store) Transact(ctx context.Context, lane int, want []ocs.Want, decide func(*ocs.WorkingSet)) error {
 	if lane < 0 || lane >= len(s.lanes) {
 		return fmt.Errorf("ledger: no lane %d", lane)

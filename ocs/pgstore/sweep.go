@@ -38,7 +38,7 @@ func (s *Store) Expired(ctx context.Context, limit int, skip []ocs.SessionRef) (
 	look, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	if err := s.pool.SendBatch(look, batch).Close(); err != nil {
-		return nil, fmt.Errorf("ledger: expired sessions: %w", err)
+		return nil, fmt.Errorf("ledger: expired sessions: %w", kindOf(err))
 	}
 	for _, c := range clients {
 		if len(overdue) >= limit {
@@ -109,7 +109,7 @@ func (s *Store) ClientStarted(ctx context.Context, host string, state uint32) er
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	if _, err := s.pool.Exec(ctx, sql.ClientStarted, strings.ToLower(host), int64(state)); err != nil {
-		return fmt.Errorf("ledger: Origin-State-Id of %s: %w", host, err)
+		return fmt.Errorf("ledger: Origin-State-Id of %s: %w", host, kindOf(err))
 	}
 	return nil
 }

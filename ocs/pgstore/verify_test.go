@@ -99,10 +99,10 @@ func TestVerifyHoldsAfterJournalMonthsAreDropped(t *testing.T) {
 	}
 
 	var now, end = l.clock(t, "now()"), l.clock(t, "now() + interval '40 days'")
-	if n, err := l.admin.DropJournal(t.Context(), now); err != nil || n != 0 {
+	if n, err := l.dropJournal(t.Context(), now); err != nil || n != 0 {
 		t.Errorf("dropped %d months that are not over (%v)", n, err)
 	}
-	if n, err := l.admin.DropJournal(t.Context(), end); err != nil || n == 0 {
+	if n, err := l.dropJournal(t.Context(), end); err != nil || n == 0 {
 		t.Errorf("dropped %d months (%v)", n, err)
 	}
 	if n := l.count(t, "journal"); n != 0 {
