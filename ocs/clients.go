@@ -77,6 +77,13 @@ func (c *clients) rise(s clientStart) {
 	c.known.Store(&known)
 }
 
+// forget has what every client shows be stored again: the store may have lost it.
+func (c *clients) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known.Store(&map[string]uint32{})
+}
+
 // run stores rises until ctx ends. One that fails is tried again after the others: as
 // long as it is remembered nobody tells it a second time.
 func (c *clients) run(ctx context.Context) {

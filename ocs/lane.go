@@ -63,8 +63,9 @@ const tryingMax = 5 * time.Second
 // tries are those of a batch under way.
 type tries struct {
 	began       time.Time
-	failures    int  // since the last success
-	unreachable bool // the database was
+	failures    int        // since the last success
+	unreachable bool       // the database was
+	locked      AccountKey // of the last step that went alone and waited for a lock in vain
 }
 
 // over reports whether the rest of the batch is not tried any more.
@@ -174,8 +175,7 @@ func (l *lane) round(ctx context.Context, batch []*job) bool {
 }
 
 // carryOut decides and answers jobs, in halves when a transaction fails, so that
-// one bad step does not take the others with it; each alone when one of them waited for
-// a lock in vain, so that the others wait for it once and not with each half.
+// one bad step does not take the others with it (for locks see setApart).
 // After an unknown commit nothing is tried again: the clients' repeats will tell.
 func (l *lane) carryOut(ctx context.Context, jobs []*job) {
 	if l.tries.over() {
@@ -196,17 +196,44 @@ func (l *lane) carryOut(ctx context.Context, jobs []*job) {
 			"session", jobs[0].step.SessionID, "number", jobs[0].key.Number, "err", err, "stack", broken.stack)
 		l.refuse(jobs, Internal)
 	case errors.Is(err, ErrOutcomeUnknown), len(jobs) == 1, l.tries.over():
+		if errors.Is(err, ErrLocked) {
+			l.tries.locked = jobs[0].payer
+		}
 		l.engine.log.Error("transaction failed; the requests are answered as unavailable",
 			"lane", l.index, "steps", len(jobs), "err", err)
 		l.refuse(jobs, Unavailable)
 	case errors.Is(err, ErrLocked):
-		for i := range jobs {
-			l.carryOut(ctx, jobs[i:i+1])
-		}
+		l.setApart(ctx, jobs)
 	default:
 		half := len(jobs) / 2
 		l.carryOut(ctx, jobs[:half])
 		l.carryOut(ctx, jobs[half:])
+	}
+}
+
+// setApart carries out jobs of which one has waited for a lock in vain: each alone, until
+// that one has shown itself. The other steps of its account would only wait as long, and
+// are refused; all the rest goes together again.
+func (l *lane) setApart(ctx context.Context, jobs []*job) {
+	for i, j := range jobs {
+		l.tries.locked = AccountKey{}
+		l.carryOut(ctx, jobs[i:i+1])
+		if l.tries.locked == (AccountKey{}) {
+			continue
+		}
+		var same, rest []*job
+		for _, other := range jobs[i+1:] {
+			if other.payer == j.payer {
+				same = append(same, other)
+			} else {
+				rest = append(rest, other)
+			}
+		}
+		l.refuse(same, Unavailable)
+		if len(rest) > 0 {
+			l.carryOut(ctx, rest)
+		}
+		return
 	}
 }
 

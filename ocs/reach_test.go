@@ -97,6 +97,34 @@ func TestLockedAccount(t *testing.T) {
 	})
 }
 
+// Neither the other steps of its account nor slow commits keep the others from being
+// answered.
+func TestLockedAccountOfManySteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 40)
+		d := ocstest.Start(t, f, oneLane)
+		begun := append(f.initials(), f.initial(1), f.initial(1))
+		d.All(begun...)
+		g := newGate()
+		locked := holding(g, f.accounts[1])
+		f.Before = func(wants []ocs.Want) error {
+			time.Sleep(50 * time.Millisecond)
+			return locked(wants)
+		}
+		steps := updates(begun)
+		for n, o := range submitHeld(t, d, g, steps[0], steps[1:]) {
+			want := ocs.Refusal("")
+			if n == 0 || n >= 39 {
+				want = ocs.Unavailable
+			}
+			if o.Refusal != want || o.Replayed {
+				t.Errorf("step %d: %+v", n+1, o)
+			}
+		}
+		ocstest.MustBalance(t, f)
+	})
+}
+
 // When many are held, the batch is given up before its clients have.
 func TestManyLockedAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -126,6 +154,12 @@ type moved struct {
 	epoch   atomic.Uint64
 	rises   atomic.Bool // with the next look-up
 	lookups atomic.Int32
+	started chan string
+}
+
+func (m *moved) ClientStarted(_ context.Context, host string, _ uint32) error {
+	m.started <- host
+	return nil
 }
 
 func (m *moved) Epoch() uint64 { return m.epoch.Load() }
@@ -188,9 +222,25 @@ func TestNewEpochForgetsPayers(t *testing.T) {
 	serve(updates([]*ocs.Step{first})[0], 1)
 	store.epoch.Add(1)
 	store.rises.Store(true)
-	serve(f.initial(0), 1) // what it found may be of the server before
-	serve(f.initial(0), 1)
+	serve(f.initial(0), 2) // what the first found may be of the server before
 	serve(f.initial(0), 0)
+}
+
+// Nor that the start of a client is stored.
+func TestNewEpochStoresClientsAgain(t *testing.T) {
+	f := newFleet(t, 1)
+	store := &moved{Store: f, started: make(chan string, 8)}
+	d := ocstest.Start(t, store, oneLane)
+	for range 2 {
+		d.ClientState("c.example", 1)
+		d.ClientState("c.example", 1)
+		<-store.started
+		store.epoch.Add(1)
+		d.Do(*f.initial(0))
+	}
+	if n := len(store.started); n != 0 {
+		t.Errorf("stored %d times more", n)
+	}
 }
 
 // A session that may not have begun is not remembered: its Session-Id is free for

@@ -77,6 +77,7 @@ func (r *resolver) forgetEarlier() {
 		r.epoch = epoch
 		r.sessions.Clear()
 		r.payers.Clear()
+		r.engine.clients.forget()
 	}
 }
 
@@ -166,6 +167,11 @@ func (r *resolver) serve(ctx context.Context, batch []*job) {
 	epoch := r.engine.store.Epoch()
 	found, err := r.lookUp(ctx, batch)
 	if err == nil {
+		if r.engine.store.Epoch() != epoch { // the server of now may say otherwise
+			r.tries.failures++
+			r.serve(ctx, batch)
+			return
+		}
 		r.tries.succeeded()
 		r.learn(batch, found, epoch)
 		for i, j := range batch {

@@ -19,9 +19,9 @@ import (
 	"gygate/ocs/pgstore"
 )
 
-// tariffTimeout bounds one look for new prices: else a silent server leaves the old ones
-// in force and nothing in the log.
-const tariffTimeout = 10 * time.Second
+// tariffTimeout bounds one look for new prices, and their load: else a silent server
+// leaves the old ones in force and nothing in the log.
+const tariffTimeout = time.Minute
 
 // wireOCS builds the charging system: store, engine, credit-control server and
 // the Diameter listeners in front of it.

@@ -23,7 +23,7 @@ import (
 const (
 	lockTimeout      = 2 * time.Second // waiting for accounts another transaction holds
 	statementTimeout = 5 * time.Second // one statement
-	loadTimeout      = 5 * time.Second // what is read before a batch is decided, whatever has become of the server
+	loadTimeout      = 6 * time.Second // what is read before a batch is decided: a server that is there has spoken by then
 	idleTimeout      = 5 * time.Second // an open transaction that sends nothing
 	commitTimeout    = 10 * time.Second
 	rollbackTimeout  = 2 * time.Second
@@ -42,7 +42,6 @@ const (
 	stateDivision          = "22012" // a version that was checked
 	stateRoot              = "2201F" // a session or an outcome that was to be absent
 	stateLocked            = "55P03" // lock_timeout struck
-	stateCancelled         = "57014" // statement_timeout struck, or somebody has cancelled the statement
 	stateReadOnly          = "25006" // the server is a standby, or was made to take no writes
 	stateChangedResult     = "0A000" // a statement was prepared on a table that has changed
 	stateNotPrepared       = "26000" // somebody between us and the server has forgotten what was prepared
@@ -133,8 +132,7 @@ func (l *lane) connect(ctx context.Context) error {
 	if l.conn != nil && !l.conn.IsClosed() {
 		return nil
 	}
-	tries := 1 + len(l.cfg.Fallbacks) // addresses, and each with and without TLS
-	ctx, cancel := context.WithTimeout(ctx, min(connectMax, time.Duration(tries)*connectTimeout))
+	ctx, cancel := context.WithTimeout(ctx, connectMax)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, l.cfg)
 	if err != nil {
@@ -280,11 +278,8 @@ func kindOf(err error) error {
 	case !errors.As(err, &pgErr):
 		return err
 	}
-	switch pgErr.Code {
-	case stateLocked:
+	if pgErr.Code == stateLocked {
 		return fmt.Errorf("%w: %w", ocs.ErrLocked, err)
-	case stateCancelled:
-		return fmt.Errorf("%w: %w", ocs.ErrUnreachable, err)
 	}
 	return err
 }

@@ -36,12 +36,13 @@ const (
 	// lookupAge is how long such a connection, and with it the plans that it made,
 	// lives: see pinPlans.
 	lookupAge = time.Minute
-	// connectTimeout bounds each try of a connect, connectMax all of them together with
-	// what is prepared.
+	// connectTimeout bounds the try of one address, with or without TLS; connectMax all
+	// that a name or a DSN has, together with what is prepared.
 	connectTimeout = 3 * time.Second
 	connectMax     = 9 * time.Second
-	// lookupTimeout bounds a look-up, whatever has become of the server.
-	lookupTimeout = 5 * time.Second
+	// lookupTimeout bounds a look-up: longer than statementTimeout, so that it strikes
+	// only when the server does not speak, and than two addresses that do not answer.
+	lookupTimeout = 7 * time.Second
 )
 
 // The points at which Options.Hook is called.
