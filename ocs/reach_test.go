@@ -70,18 +70,28 @@ func holding(g *gate, held ...ocs.AccountKey) func([]ocs.Want) error {
 	}
 }
 
+// secondSteps begins a session of each account and sends its second request, all but the
+// first in one batch, while these accounts are held. It returns the outcomes of that batch
+// and how long it took.
+func (f *fleet) secondSteps(t *testing.T, held ...ocs.AccountKey) ([]ocs.Outcome, time.Duration) {
+	t.Helper()
+	d := ocstest.Start(t, f, oneLane)
+	begun := f.initials()
+	d.All(begun...)
+	g := newGate()
+	f.Before = holding(g, held...)
+	steps, began := updates(begun), time.Now()
+	outcomes := submitHeld(t, d, g, steps[0], steps[1:])
+	return outcomes, time.Since(began)
+}
+
 // An account that somebody holds is waited for by its batch, and once more alone: the
 // others of the batch are answered.
 func TestLockedAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 40)
-		d := ocstest.Start(t, f, oneLane)
-		begun := f.initials()
-		d.All(begun...)
-		g := newGate()
-		f.Before = holding(g, f.accounts[17])
-		steps, began := updates(begun), time.Now()
-		for n, o := range submitHeld(t, d, g, steps[0], steps[1:]) {
+		outcomes, took := f.secondSteps(t, f.accounts[17])
+		for n, o := range outcomes {
 			want := ocs.Refusal("")
 			if n+1 == 17 {
 				want = ocs.Unavailable
@@ -90,7 +100,7 @@ func TestLockedAccount(t *testing.T) {
 				t.Errorf("step %d: %+v", n+1, o)
 			}
 		}
-		if took := time.Since(began); took.Truncate(lockWait) != 2*lockWait {
+		if took.Truncate(lockWait) != 2*lockWait {
 			t.Errorf("the batch took %v", took)
 		}
 		ocstest.MustBalance(t, f)
@@ -129,18 +139,13 @@ func TestLockedAccountOfManySteps(t *testing.T) {
 func TestManyLockedAccounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 40)
-		d := ocstest.Start(t, f, oneLane)
-		begun := f.initials()
-		d.All(begun...)
-		g := newGate()
-		f.Before = holding(g, f.accounts[1:]...)
-		steps, began := updates(begun), time.Now()
-		for n, o := range submitHeld(t, d, g, steps[0], steps[1:]) {
+		outcomes, took := f.secondSteps(t, f.accounts[1:]...)
+		for n, o := range outcomes {
 			if o.Refusal != ocs.Unavailable {
 				t.Errorf("step %d: %+v", n+1, o)
 			}
 		}
-		if took := time.Since(began); took.Truncate(lockWait) != 3*lockWait { // the first after ocs.tryingMax
+		if took.Truncate(lockWait) != 3*lockWait { // the first after ocs.tryingMax
 			t.Errorf("the batch took %v", took)
 		}
 	})

@@ -145,7 +145,10 @@ func (c *invocation) noteLimit(shown, limit, most int) {
 	if limit <= 0 || limit > most {
 		limit = most
 	}
-	if shown == limit {
+	switch {
+	case shown == most:
+		fmt.Fprintf(c.errs, "only the first %d, which is the most that a list shows\n", shown)
+	case shown == limit:
 		fmt.Fprintf(c.errs, "only the first %d: --limit shows more, up to %d\n", shown, most)
 	}
 }

@@ -36,14 +36,16 @@ func newRecordList(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				err = c.list(recordViews(records), len(records), "SET UP\tCALLING\tDIALLED\tCLASS\tCHARGING\tPAYER\tTALKED\tCOST\tREASON\tQ.850", func(t *table) {
+				if err := c.list(recordViews(records), len(records), "SET UP\tCALLING\tDIALLED\tCLASS\tCHARGING\tPAYER\tTALKED\tCOST\tREASON\tQ.850", func(t *table) {
 					for _, r := range records {
 						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d", r.SetupAt.Local().Format(time.DateTime), r.Calling, r.Dialled,
 							r.Class, r.Charging, r.Payer, r.Talked.Round(100*time.Millisecond), r.Cost, r.Reason, r.Cause)
 					}
-				})
+				}); err != nil {
+					return err
+				}
 				c.noteLimit(len(records), filter.Limit, pgdirectory.RecordsMax)
-				return err
+				return nil
 			})
 		}),
 	}

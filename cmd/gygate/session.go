@@ -27,14 +27,16 @@ func newSessionList(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				err = c.list(sessions, len(sessions), "SESSION\tCLIENT\tSERVICE\tOPENED\tUNTIL\tFROZEN\tCHARGED\tCLOSED\tNOTE", func(t *table) {
+				if err := c.list(sessions, len(sessions), "SESSION\tCLIENT\tSERVICE\tOPENED\tUNTIL\tFROZEN\tCHARGED\tCLOSED\tNOTE", func(t *table) {
 					for _, s := range sessions {
 						t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", s.SessionID, s.Client, s.Service, s.OpenedAt.Local().Format(time.DateTime),
 							s.Deadline.Local().Format(time.DateTime), s.Frozen, s.Charged, dayText(s.ClosedAt, ""), sessionNote(s))
 					}
-				})
+				}); err != nil {
+					return err
+				}
 				c.noteLimit(len(sessions), filter.Limit, pgstore.SessionsMax)
-				return err
+				return nil
 			})
 		}),
 	}

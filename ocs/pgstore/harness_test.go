@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -210,6 +211,21 @@ func (l *ledger) until(t testing.TB, from string) {
 		}
 	}
 	t.Fatalf("nothing in %s", from)
+}
+
+// begin begins a transaction of somebody else's that has run a statement, and ends it
+// with the test.
+func (l *ledger) begin(t testing.TB, statement string) pgx.Tx {
+	t.Helper()
+	tx, err := l.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tx.Rollback(context.Background()) })
+	if _, err := tx.Exec(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+	return tx
 }
 
 // audit fails the test unless Verify finds the books right.

@@ -137,14 +137,7 @@ func TestDropJournalGivesWay(t *testing.T) {
 	l := newLedger(t)
 	payer := ocstest.NewPayer()
 	a := l.AddAccount(t, ocstest.Prepaid(10*money), payer)
-	reader, err := l.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Rollback(t.Context())
-	if _, err := reader.Exec(t.Context(), "select count(*) from journal"); err != nil {
-		t.Fatal(err)
-	}
+	reader := l.begin(t, "select count(*) from journal")
 	months := l.clock(t, "now() + interval '1 year'")
 	drop := make(chan error, 1)
 	go func() {

@@ -61,15 +61,7 @@ func TestLockedAccountIsTold(t *testing.T) {
 	a := sampleAccount(t, l)
 	w := want(a, "s", ocs.Initial, 0)
 	transact(t, l.Store, w, func(set *ocs.WorkingSet) { openSession(set, w, "s", 40) })
-	tx, err := l.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback(t.Context())
-	if _, err := lockAccount(t.Context(), tx, a.Key); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), "select from balance for update"); err != nil {
+	if _, err := lockAccount(t.Context(), l.begin(t, "select from balance for update"), a.Key); err != nil {
 		t.Fatal(err)
 	}
 	for lane, locked := range []int{0, 1} {
@@ -87,14 +79,7 @@ func TestLockedAccountIsTold(t *testing.T) {
 // A look-up behind the lock of a table ends like a transaction does.
 func TestLookupBehindATableLock(t *testing.T) {
 	l := newLedger(t)
-	tx, err := l.pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "lock table session in access exclusive mode"); err != nil {
-		t.Fatal(err)
-	}
+	l.begin(t, "lock table session in access exclusive mode")
 	if _, err := l.Resolve(t.Context(), []ocs.Lookup{{Session: ocs.KeyOf("s")}}); !errors.Is(err, ocs.ErrLocked) {
 		t.Errorf("%v", err)
 	}
